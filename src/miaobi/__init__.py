@@ -1,0 +1,43 @@
+"""miaobi (妙笔): train, compare, control and serve generative models on your own content.
+
+    import miaobi
+
+    result = miaobi.train("recipes/text/tang-poems.yaml", run="runs/tang")
+    for item in miaobi.generate("runs/tang", conditions={"title": "春曉"}, n=3):
+        print(item.text)
+    print(miaobi.evaluate("runs/tang"))
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from miaobi.evaluation import evaluate as evaluate
+    from miaobi.generation import generate as generate
+    from miaobi.models import load as load
+    from miaobi.recipe import Recipe as Recipe
+    from miaobi.training import train as train
+
+__all__ = ["Recipe", "evaluate", "generate", "load", "train"]
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Recipe": "miaobi.recipe",
+    "evaluate": "miaobi.evaluation",
+    "generate": "miaobi.generation",
+    "load": "miaobi.models",
+    "train": "miaobi.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported on first use, so that `miaobi --help` does not wait for torch.
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

@@ -1,0 +1,240 @@
+"""What a family is: an objective and a sampler around networks; and the abilities that it may have.
+
+Abilities are Protocols, asked for with ``isinstance``, never with ``hasattr``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from pydantic import Field as Value
+from torch import Tensor, nn
+
+from miaobi.errors import UnknownName, Unsupported
+from miaobi.networks import Network
+from miaobi.sampling.noise import uniform
+from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Settings, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What the network of a role maps from and to, and the conditions that it owns a conditioner for."""
+
+    source: Spec
+    target: Spec
+    conditions: dict[str, Spec]
+
+
+class FamilyConfig(Settings):
+    """What every family's ``Config`` has."""
+
+    condition_drop: float = Value(0.1, ge=0, le=1, description="share of items whose conditions are dropped in training")
+
+
+class Controls(Settings):
+    """What sampling understands; an unsupported control is an error. Families extend it."""
+
+
+class Family(nn.Module, ABC):
+    """Base of families.
+
+    Args:
+        config: validated options.
+        networks: a network a role, built by ``models/`` for `ports`.
+        parts: frozen families by name.
+        target: what is generated.
+        conditions: what it is generated from.
+    """
+
+    class Config(FamilyConfig):
+        """The family's options in a recipe."""
+
+    class Controls(Controls):
+        """The family's sampling controls."""
+
+    tiny: ClassVar[Mapping[str, Any]] = {}
+    """Options that train in seconds on one core: what the contract suite uses (with ``model.size: tiny``)."""
+    targets: ClassVar[frozenset[Form]]
+    roles: ClassVar[dict[str, str]] = {}
+    """Role to default network."""
+    couples_batch: ClassVar[bool] = False
+    """Whether an item's loss depends on the other items of its batch."""
+    default_steps: ClassVar[int] = 2000
+
+    def __init__(
+        self,
+        config: Any,
+        networks: Mapping[str, Network],
+        parts: Mapping[str, Family],
+        target: Spec,
+        conditions: Mapping[str, Spec],
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.target = target
+        self.conditions = dict(conditions)
+        self.parts_by_name = Frozen(parts)
+        for role, network in networks.items():
+            self.add_module(role, network)
+
+    @property
+    def double_backward(self) -> bool:
+        """Whether a loss differentiates a gradient, which torch.compile and flash attention refuse."""
+        return False
+
+    @classmethod
+    @abstractmethod
+    def ports(cls, config: Any, target: Spec, conditions: Mapping[str, Spec]) -> dict[str, Ports]:
+        """What each role's network maps; the keys are those of ``roles``.
+
+        Raises:
+            Unsupported: this family cannot model such a target or condition.
+        """
+
+    @classmethod
+    @abstractmethod
+    def metric(cls, form: Form) -> str:
+        """The held-out figure (GROUP or GROUP.FIGURE) behind early stopping, best checkpoint and search."""
+
+    @abstractmethod
+    def phases(self) -> list[Phase]:
+        """The turns of a step; empty for `Counting` families."""
+
+    @abstractmethod
+    def forward(self, batch: Batch, phase: str, seeds: Tensor) -> Loss:
+        """The loss of a phase, summed over items. ``seeds [B]`` are the only source of randomness but dropout."""
+
+    def after_phase(self, phase: str, statistics: Mapping[str, Tensor]) -> None:
+        """Update buffers (adaptive augmentation, codebooks) from statistics summed over the whole batch."""
+
+    def shipped(self) -> Family:
+        """What is saved as the model: itself, unless training carried more than is shipped."""
+        return self
+
+    def drop_conditions(self, batch: Batch, seeds: Tensor) -> Batch:
+        """Clear ``present`` of each condition, independently, for ``condition_drop`` of the items."""
+        rate = self.config.condition_drop
+        if not batch.conditions or rate == 0:
+            return batch
+        kept = {
+            name: replace(field, present=field.is_present() & (uniform(seeds, f"drop:{name}") >= rate))
+            for name, field in batch.conditions.items()
+        }
+        return replace(batch, conditions=kept)
+
+    @property
+    def device(self) -> Any:
+        """Where the parameters and buffers are."""
+        tensor = next(self.parameters(), None)
+        tensor = next(self.buffers(), None) if tensor is None else tensor
+        return "cpu" if tensor is None else tensor.device
+
+
+class Frozen:
+    """Parts, kept out of ``nn.Module``'s sight so that they never enter an optimiser, an average or a checkpoint."""
+
+    def __init__(self, parts: Mapping[str, Family]) -> None:
+        self._parts = dict(parts)
+        for part in self._parts.values():
+            part.eval().requires_grad_(False)
+
+    def __getitem__(self, name: str) -> Family:
+        if name not in self._parts:
+            raise UnknownName("part", name, self._parts, cure="name it under model.parts")
+        return self._parts[name]
+
+    def __iter__(self) -> Any:
+        return iter(self._parts)
+
+
+@runtime_checkable
+class Sampling(Protocol):
+    """Can make samples."""
+
+    def sample(
+        self,
+        conditions: dict[str, Field],
+        *,
+        prefix: Field | None = None,
+        lengths: Tensor | None = None,
+        controls: Any = None,
+        seeds: Tensor,
+    ) -> Samples:
+        """``len(seeds)`` samples; a batch equals its items one by one. ``lengths [B]`` caps tokens an item."""
+        ...
+
+
+@runtime_checkable
+class Likelihood(Protocol):
+    """Knows, or bounds, the likelihood of data."""
+
+    def log_likelihood(self, batch: Batch, *, seeds: Tensor) -> Bound:
+        """Nats an item, of the data as quantised."""
+        ...
+
+
+@runtime_checkable
+class Latent(Protocol):
+    """Has a latent: reconstruct, interpolate, traverse, tokenise."""
+
+    def encode(self, batch: Batch, *, seeds: Tensor | None = None) -> Field:
+        """The posterior's mean, or a sample of it with ``seeds``."""
+        ...
+
+    def decode(self, z: Field, conditions: dict[str, Field], *, controls: Any = None, seeds: Tensor) -> Samples:
+        """Samples for latents."""
+        ...
+
+
+@runtime_checkable
+class Editing(Protocol):
+    """Can change part of an item."""
+
+    def edit(self, batch: Batch, mask: Tensor, *, controls: Any = None, seeds: Tensor) -> Samples:
+        """Samples that keep what ``mask`` (true: change) leaves."""
+        ...
+
+
+@runtime_checkable
+class Embedding(Protocol):
+    """Embeds items or conditions."""
+
+    def embed(self, batch: Batch, side: str = "target") -> Tensor:
+        """``[B, D]``."""
+        ...
+
+
+@runtime_checkable
+class Counting(Protocol):
+    """Learns by one pass of counting; ``phases()`` is empty and counts live in buffers."""
+
+    def observe(self, batch: Batch) -> None:
+        """Count a batch."""
+        ...
+
+
+@runtime_checkable
+class Decoding(Protocol):
+    """Decodes token by token through the one engine of sampling, streaming and the server."""
+
+    def engine(self, slots: int) -> Any:
+        """An engine with ``add``, ``step`` and ``remove``."""
+        ...
+
+
+def require(family: Family, ability: type[Any], what: str) -> Any:
+    """``family`` as an ``ability``.
+
+    Raises:
+        Unsupported: it has not that ability.
+    """
+    if not isinstance(family, ability):
+        raise Unsupported(
+            f"{what} needs a family with the ability {ability.__name__}",
+            given=type(family).__name__,
+            cure="choose another family: `miaobi list families` shows what each can do",
+        )
+    return family

@@ -1,0 +1,111 @@
+"""`generate`: sample a model and write what it made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from miaobi.errors import InvalidRecipe, RunFolderError
+from miaobi.families import Sampling, require
+from miaobi.generation.request import condition_fields, prompt_parts, repeat_prefix
+from miaobi.modalities import Item
+from miaobi.models import Model, load
+from miaobi.sampling.noise import seeds_of
+
+MOST_ITEMS = 100_000
+_CHUNK = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """One generated item.
+
+    Attributes:
+        item: the modality's canonical value.
+        text: the item as text where that makes sense.
+        path: the main file written; ``None`` without an output folder.
+        paths: every file written.
+        seed: with the same model, request and machine settings, gives this item again (as ``seed`` and ``index``).
+        index: position in the request.
+    """
+
+    item: Item
+    text: str | None
+    path: Path | None
+    paths: tuple[Path, ...]
+    seed: int
+    index: int
+
+
+def generate(
+    model: Model | str | Path,
+    *,
+    prompt: str | None = None,
+    conditions: Mapping[str, Any] | None = None,
+    controls: Mapping[str, Any] | None = None,
+    n: int = 1,
+    seed: int = 0,
+    out: Path | str | None = None,
+) -> list[Generated]:
+    """Make ``n`` items.
+
+    Args:
+        model: a loaded model, or what `miaobi.load` takes.
+        prompt: the start of a text (or a MIDI file's path for music), or the value of a model's only text condition.
+        conditions: values by condition name: text, a class, or a file's path.
+        controls: the family's sampling controls, e.g. ``{"temperature": 0.8}``.
+        n: how many, 1 to 100,000; item i depends on ``seed`` and i only.
+        seed: 0 to 2**62.
+        out: folder for the files; created; ``None`` writes none.
+
+    Raises:
+        RequestError: a condition, control or number that the model cannot take.
+    """
+    _check(n, seed)
+    model = model if isinstance(model, Model) else load(model)
+    family = require(model.family, Sampling, "generating")
+    chosen = type(model.family).Controls.parse(controls, "control")
+    prefix, given = prompt_parts(model, prompt, conditions or {})
+    folder = _folder(out)
+    made: list[Generated] = []
+    for start in range(0, n, _CHUNK):
+        indices = range(start, min(n, start + _CHUNK))
+        rows = len(indices)
+        with torch.no_grad():
+            samples = family.sample(
+                condition_fields(model, given, rows),
+                prefix=repeat_prefix(model.modality, prefix, rows),
+                controls=chosen,
+                seeds=seeds_of(seed, indices),
+            )
+        for index, array in zip(indices, model.modality.split_batch(samples.values, samples.lengths), strict=True):
+            made.append(_finish(model, model.modality.decode(array), folder, seed, index))
+    return made
+
+
+def _finish(model: Model, item: Item, folder: Path | None, seed: int, index: int) -> Generated:
+    paths = tuple(model.modality.write(item, folder / f"{index:05d}")) if folder else ()
+    return Generated(item, model.modality.text(item), paths[0] if paths else None, paths, seed, index)
+
+
+def _folder(out: Path | str | None) -> Path | None:
+    if out is None:
+        return None
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunFolderError(f"cannot write to the output folder: {error}", given=str(out)) from None
+    return folder
+
+
+def _check(n: int, seed: int) -> None:
+    if not 1 <= n <= MOST_ITEMS:
+        raise InvalidRecipe("the number of items is out of range", given=n, allowed=f"1 to {MOST_ITEMS}")
+    if not 0 <= seed < 2**62:
+        raise InvalidRecipe("the seed is out of range", given=seed, allowed="0 to 2**62 - 1")
+

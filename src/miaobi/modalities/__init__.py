@@ -1,0 +1,28 @@
+"""Modalities: text, image, music, label. A file is a modality; the file name is its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from miaobi import plugins
+from miaobi.modalities._base import Item, Modality, Raw
+from miaobi.recipe import Plugin, plugin_name, plugin_options
+
+__all__ = ["Item", "Modality", "Raw", "create", "names"]
+
+
+def names() -> list[str]:
+    """Every modality's name."""
+    return plugins.names(__name__)
+
+
+def create(plugin: Plugin, where: str = "modality") -> Modality:
+    """The modality that a recipe section names, not fitted yet.
+
+    Raises:
+        UnknownName: no such modality.
+        InvalidRecipe: options that its ``Config`` refuses.
+    """
+    found: type[Any] = plugins.load(__name__, plugin_name(plugin), Modality)  # type: ignore[type-abstract]
+    modality: Modality = found(found.Config.parse(plugin_options(plugin), where))
+    return modality

@@ -1,0 +1,166 @@
+"""What a modality is: it turns files into arrays and back, and knows how to show and measure itself.
+
+An **item** is the modality's canonical Python value (``str`` for text and labels, ``uint8 [H, W, C]`` for images,
+a ``symusic.Score`` for music). An **array** is the item as stored and fed to a model (``int64 [L]`` tokens,
+``uint8 [C, H, W]`` images, ``int64 []`` labels).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from miaobi.types import Field, Form, Settings, Spec
+
+Item = Any
+Raw = Any
+
+
+class Modality(ABC):
+    """Base of modalities.
+
+    Life: construct with a `Config`; `fit` on the training items once, or `load` what was saved; then `encode`,
+    `collate`, `decode` and `write` any number of times.
+    """
+
+    class Config(Settings):
+        """The modality's options in a recipe."""
+
+    form: ClassVar[Form]
+    unit: ClassVar[str]
+    """What likelihoods are divided by: byte, dimension or event."""
+    extensions: ClassVar[frozenset[str]] = frozenset()
+    """Lower-case file suffixes, with the dot, that a folder source takes."""
+    metrics: ClassVar[tuple[str, ...]] = ()
+    """Figures that `evaluate` computes when none is named."""
+    extractor: ClassVar[str | None] = None
+    """Named feature extractor for distribution distances."""
+
+    def __init__(self, config: Settings) -> None:
+        self.config: Any = config
+
+    @abstractmethod
+    def read(self, raw: Raw) -> Item:
+        """The item in ``raw`` (a path, text, bytes, an array, or whatever a table holds), cleaned and normalised.
+
+        Raises:
+            UnreadableItem: with the reason; the caller skips and names it.
+        """
+
+    @abstractmethod
+    def pack(self, item: Item) -> bytes:
+        """The item as bytes, for the cache and for content hashes: equal items give equal bytes."""
+
+    @abstractmethod
+    def unpack(self, data: bytes) -> Item:
+        """The inverse of `pack`."""
+
+    def fit(self, items: Iterable[Item], *, stream: bool = False) -> None:
+        """Learn vocabulary and statistics from training items; the default has nothing to learn."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> Spec:
+        """What the encoded target looks like; valid after `fit` or `load`."""
+
+    @abstractmethod
+    def encode(self, item: Item) -> np.ndarray:
+        """The array of an item."""
+
+    @abstractmethod
+    def decode(self, array: np.ndarray) -> Item:
+        """The item of an array (tokens past the length and special tokens already removed; images as stored)."""
+
+    @abstractmethod
+    def collate(self, arrays: Sequence[np.ndarray]) -> Field:
+        """A batch of arrays as the `Field` that models take (images scaled to [-1, 1], tokens padded with zero)."""
+
+    @abstractmethod
+    def split_batch(self, values: Tensor, lengths: Tensor | None) -> list[np.ndarray]:
+        """The inverse of `collate`: a model's values as arrays (clamped and rounded where quantised)."""
+
+    @abstractmethod
+    def write(self, item: Item, stem: Path) -> list[Path]:
+        """Write an item to ``stem`` plus a suffix; the first path is the main one (music also writes a WAV)."""
+
+    @abstractmethod
+    def units(self, items: Sequence[Item]) -> Tensor:
+        """``[B]`` float64: bytes, dimensions or events of each item; turns nats into bits a unit."""
+
+    def length(self, item: Item) -> int:
+        """Size in the terms of ``data.clean.min_length``: characters, the shorter image side, events."""
+        return int(self.units([item])[0])
+
+    def signature(self, item: Item) -> np.ndarray | None:
+        """``uint64 [K]`` bands: items that share one are candidates for near-duplicates; ``None``: exact only."""
+        return None
+
+    def similarity(self, left: Item, right: Item) -> float:
+        """0 to 1, exact for candidates found by `signature`; at least 0.9 means near-duplicate."""
+        return float(self.pack(left) == self.pack(right))
+
+    def augment(self, array: np.ndarray, options: dict[str, Any], rng: np.random.Generator) -> np.ndarray:
+        """A random variation of an array under the recipe's ``data.augment``; deterministic in ``rng``."""
+        return array
+
+    def check_augment(self, options: dict[str, Any]) -> None:
+        """Refuse unknown augmentation options before any work.
+
+        Raises:
+            InvalidRecipe: unknown option or wrong value.
+        """
+        Settings.parse(options, "data.augment")
+
+    def describe(self, items: Sequence[Item]) -> dict[str, Any]:
+        """JSON-ready statistics for ``miaobi data inspect``: lengths, sizes, languages."""
+        lengths = [self.length(item) for item in items]
+        return {} if not lengths else {"length": quantiles(lengths)}
+
+    def text(self, item: Item) -> str | None:
+        """The item as text for the command line, where that makes sense."""
+        return None
+
+    def html(self, item: Item) -> str:
+        """A self-contained HTML fragment that shows or plays the item."""
+        import html
+
+        return f"<pre>{html.escape(str(self.text(item)))}</pre>"
+
+    def save(self, folder: Path) -> None:
+        """Write fitted state (JSON only) to an existing folder; the default has none."""
+
+    def load(self, folder: Path) -> None:
+        """Read what `save` wrote.
+
+        Raises:
+            CorruptFile: what is there cannot be read.
+        """
+
+
+def quantiles(values: Sequence[float]) -> dict[str, float]:
+    """Smallest, quartiles, largest and mean, for reports."""
+    array = np.asarray(values, dtype=np.float64)
+    points = np.quantile(array, [0, 0.25, 0.5, 0.75, 1]).tolist()
+    return dict(zip(("min", "q1", "median", "q3", "max"), points, strict=True)) | {"mean": float(array.mean())}
+
+
+def collate_tokens(arrays: Sequence[np.ndarray]) -> Field:
+    """Token arrays padded with zero to the longest, with lengths."""
+    lengths = torch.tensor([len(array) for array in arrays], dtype=torch.int64)
+    values = torch.zeros(len(arrays), int(lengths.max()) if len(arrays) else 0, dtype=torch.int64)
+    for row, array in enumerate(arrays):
+        values[row, : len(array)] = torch.from_numpy(np.asarray(array, dtype=np.int64))
+    return Field(values, lengths=lengths)
+
+
+def split_tokens(values: Tensor, lengths: Tensor | None) -> list[np.ndarray]:
+    """The inverse of `collate_tokens`."""
+    rows = values.cpu().numpy()
+    ends = [rows.shape[1]] * len(rows) if lengths is None else lengths.tolist()
+    return [row[:end] for row, end in zip(rows, ends, strict=True)]

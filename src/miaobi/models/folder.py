@@ -1,0 +1,210 @@
+"""A model folder: ``model.json``, ``model.safetensors``, ``modality/``, ``conditions/NAME/`` and ``parts/NAME/``.
+
+It is all that ``generate``, ``evaluate`` and ``serve`` need, and nothing in it is executable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from miaobi import families, modalities, plugins
+from miaobi.errors import CorruptFile, RunFolderError, SaveFailed, Unsupported
+from miaobi.families import Family
+from miaobi.modalities import Modality
+from miaobi.models.build import describe, rebuild
+from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
+
+FORMAT = 1
+"""Version of the folder's layout; a newer one is refused."""
+
+
+@dataclass
+class Model:
+    """A family with the modalities that turn its tensors into items and back.
+
+    Attributes:
+        family: in eval mode once loaded.
+        modality: the target's, fitted.
+        conditions: each condition's, fitted; the target's own object where the tokenizer is shared.
+        info: where it comes from: recipe, data fingerprint, steps, licence; plain JSON.
+    """
+
+    family: Family
+    modality: Modality
+    conditions: dict[str, Modality] = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def save(model: Model, folder: Path | str) -> None:
+    """Write a model folder at once: a reader sees the old one or the new one, never half of one.
+
+    Files of others in an existing folder (the model card) are carried over.
+
+    Raises:
+        SaveFailed: the disk is full or not writable; what was there is intact.
+    """
+    folder = Path(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            _write(model, fresh)
+            _carry_over(folder, fresh)
+            _replace(folder, fresh)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise SaveFailed(f"could not write the model folder {folder}: {error}", cure="free some disk space") from None
+
+
+def load(source: Path | str) -> Model:
+    """Read a model from a run folder or a model folder.
+
+    Raises:
+        RunFolderError: nothing there, or written by a newer version.
+        CorruptFile: cut short or altered.
+        Unsupported: a kind of source that this version cannot load.
+    """
+    folder = resolve(source)
+    saved = _read_json(folder / "model.json")
+    if saved.get("format", 0) > FORMAT:
+        raise RunFolderError(
+            "the model folder was written by a newer version",
+            given=f"format {saved['format']} in {folder}",
+            allowed=f"up to {FORMAT}",
+            cure="update miaobi",
+        )
+    try:
+        return _load(folder, saved)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFile(f"{folder / 'model.json'} is not a model description: {error!r}") from None
+
+
+def resolve(source: Path | str) -> Path:
+    """The model folder that a source means.
+
+    Raises:
+        RunFolderError: nothing there.
+        Unsupported: ``starter:`` and ``hub:`` sources.
+    """
+    text = str(source)
+    if text.startswith(("starter:", "hub:")):
+        raise Unsupported("public models cannot be loaded", given=text, allowed="a run folder or a model folder")
+    folder = Path(text.removeprefix("run:"))
+    for candidate in (folder, folder / "model"):
+        if (candidate / "model.json").is_file():
+            return candidate
+    raise RunFolderError(
+        "no model here",
+        given=text,
+        allowed="a run folder or a model folder",
+        cure=f"finish the run first: miaobi train {text} --resume" if (folder / "recipe.yaml").exists() else "check the path",
+    )
+
+
+def _write(model: Model, folder: Path) -> None:
+    family = model.family.shipped()
+    write_tensors(tensors_of(family), folder / "model.safetensors")
+    description = {
+        "format": FORMAT,
+        **describe(family),
+        "modality": _describe_modality(model.modality),
+        "condition_modalities": {name: _describe_condition(model, name) for name in model.conditions},
+        "parts": sorted(family.parts_by_name),
+        "sha256": _sha256(folder / "model.safetensors"),
+        "info": model.info,
+    }
+    (folder / "modality").mkdir()
+    model.modality.save(folder / "modality")
+    for name, modality in model.conditions.items():
+        if modality is not model.modality:
+            (folder / "conditions" / name).mkdir(parents=True)
+            modality.save(folder / "conditions" / name)
+    for name in family.parts_by_name:
+        part = Model(family.parts_by_name[name], model.modality, model.conditions)
+        (folder / "parts" / name).mkdir(parents=True)
+        _write(part, folder / "parts" / name)
+    text = json.dumps(description, ensure_ascii=False, indent=1, sort_keys=False)
+    (folder / "model.json").write_text(text, encoding="utf-8")
+
+
+def _load(folder: Path, saved: Mapping[str, Any]) -> Model:
+    modality = _load_modality(saved["modality"], folder / "modality")
+    conditions = {
+        name: modality if entry.get("shared") else _load_modality(entry, _inside(folder / "conditions", name))
+        for name, entry in saved["condition_modalities"].items()
+    }
+    parts = {name: load(_inside(folder / "parts", name)).family for name in saved.get("parts", ())}
+    weights = folder / "model.safetensors"
+    if _sha256(weights) != saved["sha256"]:
+        raise CorruptFile(f"{weights} is cut short or altered", cure="copy the folder again or save the model again")
+    family = rebuild(families.find(saved["family"]), saved, parts)
+    load_into(family, read_tensors(weights), str(weights))
+    return Model(family.eval(), modality, conditions, dict(saved.get("info", {})))
+
+
+def _describe_modality(modality: Modality) -> dict[str, Any]:
+    return {"name": plugins.name_of(type(modality)), "config": modality.config.to_json()}
+
+
+def _describe_condition(model: Model, name: str) -> dict[str, Any]:
+    modality = model.conditions[name]
+    return {"shared": True} if modality is model.modality else _describe_modality(modality)
+
+
+def _load_modality(entry: Mapping[str, Any], folder: Path) -> Modality:
+    modality = modalities.create({"name": entry["name"], **entry["config"]}, "model.json: modality")
+    modality.load(folder)
+    return modality
+
+
+def _inside(folder: Path, name: str) -> Path:
+    path = (folder / name).resolve()
+    if folder.resolve() not in path.parents:
+        raise CorruptFile("a name in model.json leaves the model folder", given=name)
+    return path
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorruptFile(f"{path} cannot be read: {error}") from None
+    if not isinstance(data, dict):
+        raise CorruptFile(f"{path} is not a model description")
+    return data
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise CorruptFile(f"{path} cannot be read: {error}") from None
+    return digest.hexdigest()
+
+
+def _carry_over(old: Path, fresh: Path) -> None:
+    for path in old.glob("*.md") if old.is_dir() else ():
+        shutil.copy2(path, fresh / path.name)
+
+
+def _replace(folder: Path, fresh: Path) -> None:
+    fresh.chmod(0o755)
+    if not folder.exists():
+        os.replace(fresh, folder)
+        return
+    doomed = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    os.replace(folder, doomed / "model")
+    os.replace(fresh, folder)
+    shutil.rmtree(doomed, ignore_errors=True)

@@ -1,0 +1,124 @@
+"""What a network is: it computes; it knows no loss and no modality.
+
+A network maps a **source** port to a **target** port (`Spec`), given raw conditions that its own conditioner encodes.
+A generator maps a flat latent to an image, a discriminator an image to a flat score, a language model tokens to
+logits over tokens: the same `convolutional` or `mlp` serves any of these by the shapes of its ports.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, Protocol, Self, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from miaobi.networks._conditioner import Conditioner, Conditioning
+from miaobi.types import Condition, Field, Form, Settings, Size, Spec
+
+
+class NetworkConfig(Settings):
+    """What every network's ``Config`` has."""
+
+    conditioner: dict[str, Conditioning] = {}
+
+
+class Network(nn.Module, ABC):
+    """Base of networks.
+
+    Args:
+        config: validated options.
+        source: what goes in.
+        target: what comes out; for tokens, logits ``[B, L, target.vocabulary]``.
+        conditions: what it may be conditioned on, by name.
+    """
+
+    class Config(NetworkConfig):
+        """The network's options in a recipe."""
+
+    def __init__(self, config: Any, source: Spec, target: Spec, conditions: dict[str, Spec]) -> None:
+        super().__init__()
+        self.config = config
+        self.source, self.target, self.conditions = source, target, conditions
+
+    @classmethod
+    @abstractmethod
+    def preset(cls, size: Size, source: Spec, target: Spec, conditions: dict[str, Spec]) -> Any:
+        """A sensible ``Config`` for these ports at a size.
+
+        Raises:
+            Unsupported: the network cannot map ``source`` to ``target``; names what could.
+        """
+
+    def make_conditioner(self, width: int) -> Conditioner | None:
+        """A conditioner over ``self.conditions`` giving vectors and sequences of ``width``; ``None`` without conditions."""
+        return Conditioner(self.conditions, self.config.conditioner, width) if self.conditions else None
+
+    @abstractmethod
+    def forward(self, x: Tensor, conditions: dict[str, Field] | None = None, **inputs: Any) -> Any:
+        """The target for a source. Extra ``inputs`` are named by the architecture (``time``, ``lengths``, ...)."""
+
+
+class TokenNetwork(Network):
+    """A causal network over tokens: ``forward`` in parallel, ``prefill`` and ``step`` over a cache.
+
+    ``forward(x, conditions, lengths=None, segments=None)`` takes integers ``[B, L]`` or probabilities ``[B, L, V]``
+    and gives logits ``[B, L, V]``; position t sees positions up to t of its own segment only. Padding is on the right.
+    """
+
+    @abstractmethod
+    def new_cache(self, rows: int, span: int) -> Cache:
+        """An empty cache for ``rows`` sequences of up to ``span`` tokens each."""
+
+    @abstractmethod
+    def prefill(self, tokens: Tensor, lengths: Tensor, cache: Cache) -> Tensor:
+        """Feed ``tokens [B, L]`` (right-padded, ``lengths [B]`` at least 1) to rows at any length; gives the logits
+        ``[B, V]`` after each row's last real token and advances ``cache`` in place."""
+
+    @abstractmethod
+    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+        """Feed one token a row, ``[B]``; gives logits ``[B, V]`` and advances ``cache`` in place."""
+
+    def reset_for_span(self, span: int) -> None:
+        """Told before training or sampling how long sequences get; networks with tables may grow them."""
+
+
+@runtime_checkable
+class Cache(Protocol):
+    """State of incremental decoding; a row is a sequence, each with its own length."""
+
+    lengths: Tensor
+    """``[B]`` int64: tokens fed so far."""
+
+    def select(self, rows: Tensor) -> Self:
+        """A cache holding a copy of ``rows`` (int64 indices, repeats allowed), in that order."""
+        ...
+
+
+@dataclass(frozen=True)
+class SizeTable:
+    """The same dial for every network: a width and a depth at each size."""
+
+    width: tuple[int, int, int]
+    depth: tuple[int, int, int]
+
+    def at(self, size: Size) -> tuple[int, int]:
+        """(width, depth) at a size."""
+        index = ("tiny", "small", "large").index(size)
+        return self.width[index], self.depth[index]
+
+
+def combine(x: Tensor, condition: Condition) -> Tensor:
+    """Add a condition's vector to ``x [B, D]`` where there is one."""
+    return x if condition.vector is None else x + condition.vector
+
+
+def embed_tokens(embedding: nn.Embedding, x: Tensor) -> Tensor:
+    """Embeddings ``[B, L, D]`` of integers ``[B, L]`` or of probabilities ``[B, L, V]`` (relaxed text GANs)."""
+    return embedding(x) if not torch.is_floating_point(x) else x @ embedding.weight
+
+
+def is_tokens(spec: Spec) -> bool:
+    """Whether a port carries tokens."""
+    return spec.form is Form.TOKENS

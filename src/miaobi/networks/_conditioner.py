@@ -1,0 +1,166 @@
+"""From raw conditions to what a network can use; every learning network owns one.
+
+An absent condition (``Field.present`` false) is replaced by a learned null, which is what makes classifier-free
+guidance possible (Ho and Salimans 2022, "Classifier-free diffusion guidance").
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field as Value
+from torch import Tensor, nn
+
+from miaobi.types import Condition, Field, Form, Settings, Spec
+
+
+class Conditioning(Settings):
+    """How one condition enters a network.
+
+    ``how``: ``vector`` (pooled), ``sequence`` (kept apart, for attention) or ``spatial`` (resized and concatenated by the
+    network); ``None`` takes vector, and spatial for a tensor with the target's space.
+    """
+
+    how: Literal["vector", "sequence", "spatial"] | None = None
+    depth: int = Value(1, ge=0, le=12, description="layers of the token encoder")
+
+
+class Conditioner(nn.Module):
+    """Encodes named conditions into one `Condition` of ``width``.
+
+    Labels become embeddings; tokens go through a bidirectional GRU, pooled by its mean over real positions; tensors
+    through strided convolutions. Vectors of several conditions are added; sequences are joined end to end.
+    """
+
+    def __init__(self, specs: dict[str, Spec], options: dict[str, Conditioning], width: int) -> None:
+        super().__init__()
+        self.specs = dict(specs)
+        self.how = {name: _how(spec, options.get(name, Conditioning())) for name, spec in specs.items()}
+        self.encoders = nn.ModuleDict(
+            {
+                name: _encoder(spec, options.get(name, Conditioning()), width)
+                for name, spec in specs.items()
+                if self.how[name] != "spatial"
+            }
+        )
+        self.nulls = nn.ParameterDict(
+            {name: nn.Parameter(torch.zeros(width)) for name in self.encoders}
+        )
+
+    def forward(self, conditions: dict[str, Field] | None, rows: int) -> Condition:
+        """The condition of ``rows`` items; a name that is missing counts as absent for every row."""
+        conditions = conditions or {}
+        vector: Tensor | None = None
+        sequences: list[Tensor] = []
+        masks: list[Tensor] = []
+        spatial: list[Tensor] = []
+        for name in self.specs:
+            field = conditions.get(name)
+            if self.how[name] == "spatial":
+                spatial.append(self._spatial(name, field, rows))
+                continue
+            sequence, mask = self._encode(name, field, rows)
+            if self.how[name] == "sequence":
+                sequences.append(sequence)
+                masks.append(mask)
+            else:
+                weights = mask.to(sequence.dtype)
+                pooled = (sequence * weights[..., None]).sum(1) / weights.sum(1, keepdim=True).clamp(min=1)
+                vector = pooled if vector is None else vector + pooled
+        return Condition(
+            vector=vector,
+            sequence=torch.cat(sequences, 1) if sequences else None,
+            mask=torch.cat(masks, 1) if masks else None,
+            spatial=torch.cat(spatial, 1) if spatial else None,
+        )
+
+    def spatial_channels(self) -> int:
+        """Channels that the network has to concatenate."""
+        return sum(spec.channels + 1 for name, spec in self.specs.items() if self.how[name] == "spatial")
+
+    def _encode(self, name: str, field: Field | None, rows: int) -> tuple[Tensor, Tensor]:
+        null = self.nulls[name]
+        if field is None:
+            return null.expand(rows, 1, -1), torch.ones(rows, 1, dtype=torch.bool, device=null.device)
+        sequence, mask = self.encoders[name](field)
+        present = field.is_present()
+        first = torch.zeros_like(mask)
+        first[:, 0] = True
+        sequence = torch.where(present[:, None, None], sequence, null.to(sequence.dtype))
+        return sequence, torch.where(present[:, None], mask, first)
+
+    def _spatial(self, name: str, field: Field | None, rows: int) -> Tensor:
+        spec = self.specs[name]
+        if field is None:
+            device = next(self.parameters(), torch.empty(0)).device
+            return torch.zeros(rows, spec.channels + 1, *spec.space, device=device)
+        present = field.is_present().view(-1, *[1] * (field.values.ndim - 1)).to(field.values.dtype)
+        return torch.cat([field.values * present, present.expand(-1, 1, *field.values.shape[2:])], 1)
+
+
+class _LabelEncoder(nn.Module):
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(spec.vocabulary, width)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+
+    def forward(self, field: Field) -> tuple[Tensor, Tensor]:
+        mask = torch.ones(len(field), 1, dtype=torch.bool, device=field.values.device)
+        return self.embedding(field.values)[:, None], mask
+
+
+class _TokenEncoder(nn.Module):
+    def __init__(self, spec: Spec, depth: int, width: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(spec.vocabulary, width)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        half = (width + 1) // 2
+        self.layers = nn.GRU(width, half, depth, batch_first=True, bidirectional=True) if depth else None
+        self.out = nn.Linear(2 * half, width) if depth else None
+
+    def forward(self, field: Field) -> tuple[Tensor, Tensor]:
+        mask = field.mask()
+        if mask.shape[1] == 0:
+            empty = torch.zeros(len(field), 1, self.embedding.embedding_dim, device=mask.device)
+            return empty, torch.ones(len(field), 1, dtype=torch.bool, device=mask.device)
+        x = self.embedding(field.values) * mask[..., None]
+        if self.layers is not None and self.out is not None:
+            lengths = mask.sum(1).clamp(min=1).cpu()
+            packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+            x, _ = nn.utils.rnn.pad_packed_sequence(self.layers(packed)[0], batch_first=True, total_length=mask.shape[1])
+            x = self.out(x)
+        return x, mask
+
+
+class _TensorEncoder(nn.Module):
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__()
+        convolution = {0: None, 1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[spec.dims]
+        layers: list[nn.Module] = []
+        channels, extent = spec.channels, min(spec.space, default=1)
+        if convolution is None:
+            layers = [nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width)]
+        else:
+            while extent > 4 or not layers:
+                layers += [convolution(channels, width, 3, stride=2, padding=1), nn.SiLU()]
+                channels, extent = width, (extent + 1) // 2
+            layers.append(convolution(width, width, 1))
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, field: Field) -> tuple[Tensor, Tensor]:
+        x = self.layers(field.values)
+        x = x[:, None] if x.ndim == 2 else x.flatten(2).transpose(1, 2)
+        return x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+
+
+def _encoder(spec: Spec, options: Conditioning, width: int) -> nn.Module:
+    if spec.form is Form.LABEL:
+        return _LabelEncoder(spec, width)
+    if spec.form is Form.TOKENS:
+        return _TokenEncoder(spec, options.depth, width)
+    return _TensorEncoder(spec, width)
+
+
+def _how(spec: Spec, options: Conditioning) -> str:
+    return options.how or "vector"

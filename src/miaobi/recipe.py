@@ -1,0 +1,278 @@
+"""What a user writes: one YAML file, overridden by ``--set a.b=c``.
+
+Sections of plug-ins (``modality``, ``model.network``, ``model.options``, ...) stay mappings here; ``models/`` validates
+them against the plug-in's own ``Config`` before any work starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field as Value
+from pydantic import field_validator, model_validator
+
+from miaobi.errors import InvalidRecipe, RunFolderError
+from miaobi.types import Settings, Size
+
+Plugin = str | dict[str, Any]
+Share = Annotated[float, Value(ge=0, lt=1)]
+Positive = Annotated[int, Value(gt=0, le=10**9)]
+
+
+class Split(Settings):
+    """How items are divided.
+
+    ``hash``: by content hash, whole groups going one way; ``position``: the last items (of a stream: the last
+    characters) are held out; ``given``: a column called ``split`` says train, validation or test.
+    """
+
+    by: Literal["hash", "position", "given"] = "hash"
+    group: str | None = Value(None, description="a column whose equal values stay together")
+    validation: Share = 0.1
+    test: Share = 0.1
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> Split:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test leave nothing to train on")
+        return self
+
+
+class ConditionSettings(Settings):
+    """One condition: where it comes from and what it is."""
+
+    modality: Plugin = "label"
+    column: str | None = Value(None, description="the source's column; default: the condition's own name")
+    view: Plugin | None = Value(None, description="a view of the target instead of a column, e.g. downscale")
+
+
+class Cleaning(Settings):
+    """What is thrown away before the split; every removal is reported."""
+
+    duplicates: Literal["exact", "near", "keep"] = "near"
+    min_length: int | None = Value(None, ge=0, description="in the modality's units (characters, pixels, events)")
+    max_length: int | None = Value(None, ge=1)
+    max_unreadable: Share = Value(0.1, description="a larger share of unreadable items stops the run")
+    limit: Positive | None = Value(None, description="take only the first this many readable items")
+
+
+class DataSettings(Settings):
+    """Where items come from and how they are prepared."""
+
+    source: str = Value(description="a folder, CSV/TSV/JSONL/Parquet, one .txt (a stream), hub:NAME or catalog:NAME")
+    content: str | None = Value(None, description="the column of the target; default: the first that fits the modality")
+    condition: dict[str, ConditionSettings] = {}
+    split: Split = Split()
+    clean: Cleaning = Cleaning()
+    augment: dict[str, Any] = Value({}, description="the modality's own augmentation options")
+    representation: str | None = Value(None, description="the modality's own, or a part's codes, latents or embeddings")
+
+    @field_validator("condition", mode="before")
+    @classmethod
+    def _short_forms(cls, value: Any) -> Any:
+        """``{label: label}`` and ``{title: text}`` are short for ``{modality: ...}``; a list takes the defaults."""
+        if isinstance(value, list):
+            return {name: {} for name in value}
+        if isinstance(value, Mapping):
+            return {k: {"modality": v} if isinstance(v, str) else (v or {}) for k, v in value.items()}
+        return value
+
+
+class ModelSettings(Settings):
+    """Which family and networks; everything not said is derived from the data and ``size``."""
+
+    family: str
+    size: Size = "small"
+    options: dict[str, Any] = Value({}, description="the family's own Config")
+    network: dict[str, Any] = Value({}, description="{name: ..., options} for one role, or {role: {name: ...}}")
+    start: str | None = Value(None, description="trainable weights to start from: run:PATH, stage:NAME, hub:ID, starter:NAME")
+    parts: dict[str, str] = Value({}, description="frozen parts: run:PATH, stage:NAME, hub:ID@REVISION, starter:NAME, initial")
+
+
+class OptimiserSettings(Settings):
+    """``muon`` treats hidden matrices with Muon at ``learning_rate`` and the rest with AdamW at ``other_learning_rate``."""
+
+    name: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
+    betas: tuple[Share, Share] = (0.9, 0.95)
+    momentum: Share = 0.9
+    weight_decay: float = Value(0.0, ge=0, le=10)
+    other_learning_rate: float | None = Value(None, gt=0, le=10)
+
+
+class ScheduleSettings(Settings):
+    """Warm-up then decay of the learning rate, in steps of the whole run."""
+
+    name: Literal["cosine", "linear", "constant"] = "cosine"
+    warmup: int = Value(100, ge=0, description="steps of linear warm-up; at most a tenth of the run")
+    final: float = Value(0.0, ge=0, le=1, description="last rate as a share of the first")
+
+
+class EarlyStopping(Settings):
+    """Stop when the held-out figure has not improved for ``patience`` evaluations."""
+
+    patience: Positive = 5
+    min_delta: float = Value(0.0, ge=0)
+
+
+class TrainSettings(Settings):
+    """How long and how. Exactly one of steps, epochs and minutes; none means the family's default number of steps."""
+
+    steps: Positive | None = None
+    epochs: Annotated[float, Value(gt=0, le=1e6)] | None = None
+    minutes: Annotated[float, Value(gt=0, le=1e5)] | None = Value(None, description="turned into steps once, by measurement")
+    batch_size: Positive = 32
+    accumulate: Positive = Value(1, description="micro-batches a batch")
+    learning_rate: float = Value(3e-4, gt=0, le=10)
+    phase_learning_rate: dict[str, float] = Value({}, description="another rate for a phase, e.g. {discriminator: 1e-4}")
+    optimiser: OptimiserSettings = OptimiserSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    clip: float | None = Value(1.0, gt=0, description="largest gradient norm; null leaves gradients alone")
+    ema: Annotated[float, Value(gt=0, lt=1)] | None = Value(0.999, description="decay of the averaged weights; null for none")
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "off"
+    threads: Positive | None = Value(None, description="default: measured, then fixed in the run")
+    evaluate_every: Positive | None = Value(None, description="steps; default: a twentieth of the run")
+    checkpoint_every: Positive | None = Value(None, description="steps; default: as evaluate_every")
+    sample_every: Positive | None = Value(None, description="steps between live samples; default: as evaluate_every")
+    early_stopping: EarlyStopping | None = None
+    freeze: list[str] = Value([], description="name patterns of parameters that stay as they are")
+    tracking: list[Literal["tensorboard", "wandb"]] = ["tensorboard"]
+
+    @model_validator(mode="after")
+    def _one_length(self) -> TrainSettings:
+        given = [name for name in ("steps", "epochs", "minutes") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"give one of steps, epochs and minutes, not {' and '.join(given)}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} does not divide into {self.accumulate} micro-batches")
+        return self
+
+
+class EvaluateSettings(Settings):
+    """Which figures, on how many samples."""
+
+    metrics: list[str] = Value([], description="GROUP, GROUP.FIGURE or a unique FIGURE; default: the modality's")
+    samples: Positive = Value(1000, description="generated samples, at most as many as there are held-out items")
+    extractor: str | None = Value(None, description="named feature extractor; default: the modality's")
+    control: dict[str, Any] = Value({}, description="sampling controls")
+
+
+class Recipe(Settings):
+    """A whole run. Only ``modality``, ``data`` and ``model.family`` are required."""
+
+    modality: Plugin
+    data: DataSettings
+    model: ModelSettings
+    train: TrainSettings = TrainSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    seed: int = Value(0, ge=0, lt=2**62)
+    stages: dict[str, dict[str, Any]] = Value({}, description="{NAME: sections that differ}, run in order")
+    note: str | None = Value(None, description="free text: what the recipe shows and its measured score")
+    expected: dict[str, Any] = Value({}, description="measured scores, for people; nothing reads them")
+
+    @classmethod
+    def load(cls, source: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Recipe:
+        """Read a recipe and apply ``a.b=c`` changes.
+
+        Args:
+            source: a YAML path, a mapping, or a recipe.
+            changes: as given to ``--set``; values are read as YAML.
+
+        Raises:
+            RunFolderError: no such file.
+            InvalidRecipe: not YAML, unknown keys or wrong values.
+        """
+        data = source.to_json() if isinstance(source, Recipe) else _read(source)
+        for change in changes:
+            _apply_change(data, change)
+        return cls.parse(data, "recipe")
+
+    def to_yaml(self) -> str:
+        """YAML that `load` reads back, without what was left at its default."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_defaults=True), allow_unicode=True, sort_keys=False)
+
+
+def plugin_name(plugin: Plugin, default: str | None = None) -> str:
+    """The name of a plug-in given as a name or as ``{name: ..., options}``."""
+    if isinstance(plugin, str):
+        return plugin
+    name = plugin.get("name", default)
+    if not isinstance(name, str):
+        raise InvalidRecipe("a plug-in section needs a name", given=plugin, cure="write {name: ..., options}")
+    return name
+
+
+def plugin_options(plugin: Plugin) -> dict[str, Any]:
+    """The options of a plug-in section, without its name."""
+    return {} if isinstance(plugin, str) else {k: v for k, v in plugin.items() if k != "name"}
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """YAML would let the second of two equal keys win in silence."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise InvalidRecipe(f"key given twice at line {node.start_mark.line + 1}", given=twice)
+        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+
+
+# YAML 1.1 reads 3e-4 as text; every user means a number.
+_UniqueKeys.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    __import__("re").compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _parse_yaml(text: str, what: str) -> Any:
+    try:
+        return yaml.load(text, _UniqueKeys)  # noqa: S506 - a SafeLoader
+    except yaml.YAMLError as error:
+        raise InvalidRecipe(f"{what} is not YAML: {error}") from None
+
+
+def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(source, Mapping):
+        return _parse_yaml(yaml.safe_dump(dict(source), allow_unicode=True), "the mapping")  # type: ignore[no-any-return]
+    path = Path(source)
+    if path.is_dir() and (path / "recipe.yaml").exists():
+        path = path / "recipe.yaml"
+    if not path.is_file():
+        raise RunFolderError("no such recipe", given=str(source), cure="give the path of a recipe.yaml or a run folder")
+    if path.stat().st_size > 1 << 20:
+        raise InvalidRecipe("a recipe is larger than 1 MiB", given=str(path))
+    try:
+        data = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise InvalidRecipe(f"{path} is not UTF-8 text: {error}") from None
+    if not isinstance(data, dict):
+        raise InvalidRecipe("a recipe is a mapping of sections", given=data, allowed=Recipe.model_fields)
+    return data
+
+
+def _apply_change(data: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise InvalidRecipe("--set takes KEY=VALUE", given=change, cure="for example --set train.steps=500")
+    *parents, last = key.split(".")
+    section: Any = data
+    for parent in parents:
+        section = _section(section, parent)
+    section[last] = _parse_yaml(text, f"the value of {key}")
+
+
+def _section(section: dict[str, Any], name: str) -> dict[str, Any]:
+    value = section.get(name)
+    if isinstance(value, str):
+        value = {"name": value}
+    if value is None:
+        value = {}
+    if not isinstance(value, dict):
+        raise InvalidRecipe(f"{name} is not a section that --set can enter", given=value)
+    section[name] = value
+    return value

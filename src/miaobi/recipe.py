@@ -97,7 +97,7 @@ class OptimiserSettings(Settings):
 
     name: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     betas: tuple[Share, Share] = (0.9, 0.95)
-    momentum: Share = 0.9
+    momentum: Share | None = Value(None, description="default: 0.9 for sgd, 0.95 for muon")
     weight_decay: float = Value(0.0, ge=0, le=10)
     other_learning_rate: float | None = Value(None, gt=0, le=10)
 
@@ -178,7 +178,7 @@ class Recipe(Settings):
         """Read a recipe and apply ``a.b=c`` changes.
 
         Args:
-            source: a YAML path, a mapping, or a recipe.
+            source: a YAML path, a run folder, the name of a shipped recipe, a mapping, or a recipe.
             changes: as given to ``--set``; values are read as YAML.
 
         Raises:
@@ -208,6 +208,14 @@ def plugin_name(plugin: Plugin, default: str | None = None) -> str:
 def plugin_options(plugin: Plugin) -> dict[str, Any]:
     """The options of a plug-in section, without its name."""
     return {} if isinstance(plugin, str) else {k: v for k, v in plugin.items() if k != "name"}
+
+
+def shipped() -> dict[str, Path]:
+    """The recipes that come with the package, by name: ``image/fashion-mnist-gan`` and the file that holds it."""
+    package = Path(__file__).resolve().parent
+    # A wheel carries the folder inside the package; a checkout has it at its root.
+    folders = [folder for folder in (package / "recipes", package.parent.parent / "recipes") if folder.is_dir()]
+    return {path.relative_to(root).with_suffix("").as_posix(): path for root in folders[:1] for path in root.rglob("*.yaml")}
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -240,10 +248,12 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(source, Mapping):
         return _parse_yaml(yaml.safe_dump(dict(source), allow_unicode=True), "the mapping")  # type: ignore[no-any-return]
     path = Path(source)
+    if not path.exists():
+        path = shipped().get(str(source).removeprefix("recipes/").removesuffix(".yaml"), path)
     if path.is_dir() and (path / "recipe.yaml").exists():
         path = path / "recipe.yaml"
     if not path.is_file():
-        raise RunFolderError("no such recipe", given=str(source), cure="give the path of a recipe.yaml or a run folder")
+        raise RunFolderError("no such recipe", given=str(source), cure="give a recipe.yaml, a run folder, or a name from `miaobi list recipes`")
     if path.stat().st_size > 1 << 20:
         raise InvalidRecipe("a recipe is larger than 1 MiB", given=str(path))
     try:

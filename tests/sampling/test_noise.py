@@ -72,3 +72,9 @@ def test_known_values_never_change():
     known = torch.tensor([[-1.2421190, -0.2093579, 0.1989526], [0.6641349, 0.4871441, 1.6210220]])
     assert torch.allclose(noise(seeds_of(0, [0, 1]), "z", (3,)), known, atol=1e-6)
 
+
+
+@given(st.integers(-(2**63), 2**63 - 1), st.lists(st.integers(0, 2**62) | st.text(max_size=8), max_size=5))
+@settings(max_examples=50, deadline=None)
+def test_deriving_one_seed_equals_deriving_a_batch_of_one(seed, keys):
+    assert derive_one(seed, *keys) == int(derive(torch.tensor([seed]), *keys)[0])

@@ -25,7 +25,9 @@ def activation(name: Activation, slope: float) -> nn.Module:
 
 def gain(name: Activation, slope: float) -> float:
     """What keeps the variance of a layer's output through the activation (He et al. 2015)."""
-    return float(nn.init.calculate_gain("leaky_relu", slope if name == "leaky_relu" else 0.0) if name != "tanh" else 5 / 3)
+    return float(
+        nn.init.calculate_gain("leaky_relu", slope if name == "leaky_relu" else 0.0) if name != "tanh" else 5 / 3
+    )
 
 
 def squash(x: Tensor, name: Squash) -> Tensor:

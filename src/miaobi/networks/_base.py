@@ -52,7 +52,7 @@ class Network(nn.Module, ABC):
         """
 
     def make_conditioner(self, width: int) -> Conditioner | None:
-        """A conditioner over ``self.conditions`` giving vectors and sequences of ``width``; ``None`` without conditions."""
+        """A conditioner over ``self.conditions`` giving ``width`` numbers a vector; ``None`` without conditions."""
         return Conditioner(self.conditions, self.config.conditioner, width) if self.conditions else None
 
     @abstractmethod
@@ -65,23 +65,61 @@ class TokenNetwork(Network):
 
     ``forward(x, conditions, lengths=None, segments=None)`` takes integers ``[B, L]`` or probabilities ``[B, L, V]``
     and gives logits ``[B, L, V]``; position t sees positions up to t of its own segment only. Padding is on the right.
+    With ``logits=False`` it gives what the one matrix ``head`` turns into logits, so that a loss need not hold them all.
     """
 
+    @property
     @abstractmethod
-    def new_cache(self, rows: int, span: int) -> Cache:
-        """An empty cache for ``rows`` sequences of up to ``span`` tokens each."""
+    def head(self) -> Tensor:
+        """``[V, D]``: logits are ``hidden @ head.T``."""
 
     @abstractmethod
-    def prefill(self, tokens: Tensor, lengths: Tensor, cache: Cache) -> Tensor:
-        """Feed ``tokens [B, L]`` (right-padded, ``lengths [B]`` at least 1) to rows at any length; gives the logits
-        ``[B, V]`` after each row's last real token and advances ``cache`` in place."""
+    def hidden(
+        self,
+        x: Tensor,
+        conditions: dict[str, Field] | None = None,
+        lengths: Tensor | None = None,
+        segments: Tensor | None = None,
+    ) -> Tensor:
+        """What the head turns into logits: ``[B, L, D]`` for the inputs of `forward`, which is what callers use."""
+
+    def forward(
+        self,
+        x: Tensor,
+        conditions: dict[str, Field] | None = None,
+        *,
+        lengths: Tensor | None = None,
+        segments: Tensor | None = None,
+        logits: bool = True,
+        **inputs: Any,
+    ) -> Tensor:
+        """Logits ``[B, L, V]``, or with ``logits=False`` hidden states ``[B, L, D]``."""
+        hidden = self.hidden(x, conditions, lengths, segments)
+        return nn.functional.linear(hidden, self.head) if logits else hidden
+
+    @property
+    def limit(self) -> int | None:
+        """The longest sequence that it was built for; ``None``: no sequence is too long."""
+        return None
 
     @abstractmethod
-    def step(self, tokens: Tensor, cache: Cache) -> Tensor:
+    def new_cache(self, rows: int, span: int, dtype: torch.dtype | None = None) -> Cache:
+        """An empty cache for ``rows`` sequences of up to ``span`` tokens each, over the weights as they are now.
+
+        ``dtype`` is the least precise arithmetic allowed in `prefill` and `step` (``None``: the parameters' own); a
+        network may stay more precise.
+        """
+
+    @abstractmethod
+    def prefill(self, tokens: Tensor, lengths: Tensor, cache: Any) -> Tensor:
+        """Feed ``tokens [B, L]`` (right-padded, ``lengths [B]`` at least 1) to rows at any length.
+
+        Gives the logits ``[B, V]`` after each row's last real token and advances ``cache`` in place.
+        """
+
+    @abstractmethod
+    def step(self, tokens: Tensor, cache: Any) -> Tensor:
         """Feed one token a row, ``[B]``; gives logits ``[B, V]`` and advances ``cache`` in place."""
-
-    def reset_for_span(self, span: int) -> None:
-        """Told before training or sampling how long sequences get; networks with tables may grow them."""
 
 
 @runtime_checkable
@@ -93,6 +131,14 @@ class Cache(Protocol):
 
     def select(self, rows: Tensor) -> Self:
         """A cache holding a copy of ``rows`` (int64 indices, repeats allowed), in that order."""
+        ...
+
+    def join(self, other: Self) -> Self:
+        """A cache of this one's rows followed by ``other``'s, with the longer of their spans."""
+        ...
+
+    def empty(self, rows: int, span: int) -> Self:
+        """An empty cache over the same weights, without preparing them again."""
         ...
 
 

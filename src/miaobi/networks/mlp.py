@@ -6,16 +6,16 @@ Welling 2014).
 
 from __future__ import annotations
 
+import itertools
 from typing import Annotated, Any, Literal
 
-import torch
 from pydantic import Field as Value
 from torch import Tensor, nn
 
 from miaobi.errors import Unsupported
 from miaobi.networks._activations import Activation, Squash, activation, gain, squash
 from miaobi.networks._base import Network, NetworkConfig, SizeTable
-from miaobi.networks._heads import Head
+from miaobi.networks._heads import Head, linear, require_how
 from miaobi.types import Condition, Field, Form, Size, Spec
 
 _SIZES = SizeTable(width=(64, 512, 1024), depth=(2, 2, 3))
@@ -25,7 +25,8 @@ class MLP(Network):
     """Flattens the source, passes it through hidden layers and shapes the result as the target.
 
     A condition's vector is added before the first hidden activation, which is what concatenating it to the source
-    would do; with ``projection`` it enters the output only (Miyato and Koyama 2018, "cGANs with projection discriminator").
+    would do; with ``projection`` it enters the output only (Miyato and Koyama 2018, "cGANs with
+    projection discriminator").
     """
 
     class Config(NetworkConfig):
@@ -51,16 +52,14 @@ class MLP(Network):
         super().__init__(config, source, target, conditions)
         widths = [source.size, *config.hidden]
         last = len(config.hidden) - 1
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        scale = gain(config.activation, config.slope)
+        self.layers = nn.ModuleList(linear(a, b, scale) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(_norm(config.norm, width) for width in config.hidden)
         self.conditioner = self.make_conditioner(config.hidden[last if config.projection else 0])
+        require_how("mlp", self.conditioner, "vector")
         self.activation = activation(config.activation, config.slope)
         self.dropout = nn.Dropout(config.dropout)
         self.head = Head(config.hidden[last], target.size, projection=config.projection)
-        for layer in self.layers:
-            scale = gain(config.activation, config.slope) * layer.in_features**-0.5
-            nn.init.normal_(layer.weight, std=scale)
-            nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, conditions: dict[str, Field] | None = None, **inputs: Any) -> Tensor:
         """``[B, *source]`` to ``[B, *target]``."""
@@ -78,12 +77,6 @@ class MLP(Network):
         if self.conditioner is None:
             return None
         made: Condition = self.conditioner(conditions, rows)
-        if made.vector is None or made.sequence is not None or made.spatial is not None:
-            raise Unsupported(
-                "mlp takes conditions as vectors only",
-                given=dict(self.conditioner.how),
-                cure="leave `how` out of the conditioner, or use convolutional for spatial conditions",
-            )
         return made.vector
 
 

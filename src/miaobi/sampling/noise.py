@@ -28,8 +28,10 @@ def derive(seeds: Tensor, *keys: Key) -> Tensor:
 
 
 def derive_one(seed: int, *keys: Key) -> int:
-    """`derive` for a single Python integer."""
-    return int(derive(torch.tensor([_signed(seed)]), *keys)[0])
+    """`derive` for a single Python integer; without tensors, because training asks for one every micro-step."""
+    for key in keys:
+        seed = _mix_one(seed * 3 + _number(key))
+    return _signed(seed)
 
 
 def seeds_of(seed: int, indices: Tensor | Sequence[int]) -> Tensor:
@@ -71,6 +73,13 @@ def _mix(x: Tensor) -> Tensor:
     x = (x ^ ((x >> 30) & 0x3FFFFFFFF)) * _MIX1
     x = (x ^ ((x >> 27) & 0x1FFFFFFFFF)) * _MIX2
     return x ^ ((x >> 31) & 0x1FFFFFFFF)
+
+
+def _mix_one(x: int) -> int:
+    x = (x + _GOLDEN) % 2**64
+    x = ((x ^ (x >> 30)) * _MIX1) % 2**64
+    x = ((x ^ (x >> 27)) * _MIX2) % 2**64
+    return x ^ (x >> 31)
 
 
 def _number(key: Key) -> int:

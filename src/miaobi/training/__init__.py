@@ -1,0 +1,97 @@
+"""Training: one trainer for every family; exact resume, guards, estimates and tracking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from miaobi.data import prepare
+from miaobi.recipe import Recipe
+from miaobi.training import stages
+from miaobi.training.deliver import deliver
+from miaobi.training.planning import Estimate, plan
+from miaobi.training.processes import Processes
+from miaobi.training.progress import Reporter
+from miaobi.training.result import Result
+from miaobi.training.run_folder import RunFolder
+from miaobi.training.session import Session
+from miaobi.training.trainer import Trainer
+
+__all__ = ["Estimate", "Result", "estimate", "train"]
+
+
+def train(
+    recipe: str | Path | Mapping[str, Any] | Recipe,
+    *,
+    run: str | Path | None = None,
+    changes: Sequence[str] = (),
+    resume: bool = False,
+    progress: bool = True,
+) -> Result:
+    """Train what a recipe describes.
+
+    Args:
+        recipe: a YAML path, a run folder, a mapping or a recipe.
+        run: the run folder; default: the given run folder, or ``runs/`` and the recipe file's name.
+        changes: ``a.b=c`` settings that override the recipe's.
+        resume: go on from the last checkpoint; with nothing saved, start afresh.
+        progress: talk on standard error.
+
+    Raises:
+        RequestError: the recipe, its data, or the run folder cannot be used; nothing was done.
+        Diverged: NaN or infinity after every rollback.
+        SaveFailed: the disk is full; the last checkpoint is intact.
+        KeyboardInterrupt: Ctrl-C or SIGTERM; everything is saved, and how to resume was printed.
+    """
+    loaded = Recipe.load(recipe, changes)
+    folder = RunFolder(Path(run) if run is not None else default_folder(recipe))
+    if loaded.stages:
+        folder.claim(loaded, resume=resume)
+        folder.begin(loaded, loaded, {"stages": list(loaded.stages)})
+        return stages.run(loaded, folder, lambda part, place: train(part, run=place, resume=True, progress=progress))
+    with _as_it_was(), Reporter(progress) as reporter:
+        session = Session(loaded, folder, resume=resume, reporter=reporter)
+        try:
+            Trainer(session).run()
+            if session.processes.writes:
+                deliver(session)
+        finally:
+            session.close()
+        reporter.say(f"the run is in {folder.root}: model/, samples/, metrics.jsonl, report.html")
+    best = session.state.best
+    return Result(folder.root, session.state.step, vars(best) if best else None, folder.model, session.state.stopped)
+
+
+def estimate(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Estimate:
+    """What a recipe's run will need: parameters, memory and time, by measuring a few steps.
+
+    Raises:
+        RequestError: the recipe or its data cannot be used.
+    """
+    loaded = Recipe.load(recipe, changes)
+    with _as_it_was():
+        return plan(loaded, prepare(loaded), Processes())[1]
+
+
+def default_folder(recipe: str | Path | Mapping[str, Any] | Recipe) -> Path:
+    """The run folder of a recipe that names none."""
+    if not isinstance(recipe, str | Path):
+        return Path("runs") / "run"
+    path = Path(recipe)
+    return path if path.is_dir() else Path("runs") / path.stem
+
+
+@contextmanager
+def _as_it_was() -> Iterator[None]:
+    """The global generator and the number of threads are the caller's again afterwards."""
+    threads = torch.get_num_threads()
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        torch.set_num_threads(threads)

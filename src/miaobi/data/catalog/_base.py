@@ -30,7 +30,7 @@ class Catalog(ABC):
     content: ClassVar[str]
     """Column of the target."""
     conditions: ClassVar[Mapping[str, Plugin]] = {}
-    """Columns offered as conditions, each with its modality."""
+    """The other columns, each with the modality that it has as a condition."""
     split: ClassVar[Mapping[str, Any]] = {}
     """The ``data.split`` section that a recipe without one gets; ``by: given`` needs a column ``split``."""
 

@@ -1,6 +1,6 @@
 """Fetching pinned packages by their registry's ordinary client, into a cache, checked by SHA-256.
 
-A file appears in the cache complete or not at all, so concurrent processes at worst fetch twice. No package's code is run.
+A file appears in the cache complete or not at all, so concurrent processes at worst fetch twice. No fetched code runs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from miaobi.errors import FetchFailed
 
@@ -100,22 +100,29 @@ def apt_download(package: str, version: str, sha256: str, cache: Path) -> Path:
 
 
 def tar_members(path: Path, prefix: str, suffix: str = "") -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the regular files in a tar archive below ``prefix``, sorted; nothing is extracted.
+    """Names and contents of the regular files in a tar archive, in its order; nothing is extracted.
+
+    Args:
+        path: the archive.
+        prefix: of the names that are wanted.
+        suffix: of the names that are wanted.
 
     Raises:
         FetchFailed: the archive is damaged, or a file in it is larger than 256 MiB.
     """
     try:
         with tarfile.open(path) as archive:
-            wanted = [m for m in archive if m.isfile() and m.name.startswith(prefix) and m.name.endswith(suffix)]
-            members = {m.name: _read_member(archive, m, path) for m in wanted}
+            for member in archive:
+                if member.isfile() and member.name.startswith(prefix) and member.name.endswith(suffix):
+                    _check_size(member.size, member.name, path)
+                    file = archive.extractfile(member)
+                    yield member.name, b"" if file is None else file.read()
     except (tarfile.TarError, OSError, EOFError) as error:
         raise FetchFailed(f"{path.name} cannot be read: {error}", cure=f"delete {path} and fetch it again") from None
-    yield from sorted(members.items())
 
 
 def zip_members(path: Path, prefix: str, suffix: str = "") -> Iterator[tuple[str, bytes]]:
-    """As `tar_members`, for a wheel or another zip archive."""
+    """As `tar_members`, for a wheel or another zip archive, sorted by name."""
     try:
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
@@ -124,6 +131,22 @@ def zip_members(path: Path, prefix: str, suffix: str = "") -> Iterator[tuple[str
                     yield name, archive.read(name)
     except (zipfile.BadZipFile, OSError) as error:
         raise FetchFailed(f"{path.name} cannot be read: {error}", cure=f"delete {path} and fetch it again") from None
+
+
+def unpack_members(members: Iterable[tuple[str, bytes]], name: str, cache: Path) -> Path:
+    """A folder ``unpacked/NAME`` in the cache holding the members' contents under their last path component.
+
+    ``members`` is consumed only when the folder is not there yet, so a large archive is decompressed once.
+    """
+    target = cache / "unpacked" / name
+    if target.is_dir():
+        return target
+    with _scratch(cache) as scratch:
+        (scratch / "target").mkdir()
+        for member, data in members:
+            (scratch / "target" / PurePosixPath(member).name).write_bytes(data)
+        _move_folder(scratch / "target", target)
+    return target
 
 
 def sha256_of(path: Path) -> str:
@@ -165,11 +188,19 @@ def _run(command: Sequence[str], folder: Path, tried: str, wanted: Path) -> None
     if wanted.suffix:
         cure += f", or put that file at {wanted}"
     if shutil.which(command[0]) is None:
-        raise FetchFailed(f"{tried} needs {command[0]}, which is not installed", cure=f"install {command[0]}, or {cure}")
+        raise FetchFailed(
+            f"{tried} needs {command[0]}, which is not installed", cure=f"install {command[0]}, or {cure}"
+        )
     environment = os.environ | {"LC_ALL": "C.UTF-8", "PIP_NO_CACHE_DIR": "1"}
     try:
         done = subprocess.run(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=TIMEOUT, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=TIMEOUT,
+            check=False,
         )
     except subprocess.TimeoutExpired:
         raise FetchFailed(f"{tried} took longer than {TIMEOUT:.0f} s and was stopped", cure=cure) from None
@@ -186,7 +217,9 @@ def _scratch(cache: Path) -> Iterator[Path]:
         for name in ("lists/partial", "apt/archives/partial"):
             (folder / name).mkdir(parents=True)
     except OSError as error:
-        raise FetchFailed(f"the cache cannot be written: {error}", cure="set MIAOBI_CACHE to a folder with space") from None
+        raise FetchFailed(
+            f"the cache cannot be written: {error}", cure="set MIAOBI_CACHE to a folder with space"
+        ) from None
     try:
         yield folder
     finally:
@@ -202,12 +235,8 @@ def _move_folder(made: Path, target: Path) -> None:
             raise
 
 
-def _read_member(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes:
-    _check_size(member.size, member.name, path)
-    file = archive.extractfile(member)
-    return b"" if file is None else file.read()
-
-
 def _check_size(size: int, name: str, path: Path) -> None:
     if size > _MEMBER_BYTES:
-        raise FetchFailed(f"{name} in {path.name} is larger than allowed", given=f"{size} bytes", allowed=f"{_MEMBER_BYTES}")
+        raise FetchFailed(
+            f"{name} in {path.name} is larger than allowed", given=f"{size} bytes", allowed=f"{_MEMBER_BYTES}"
+        )

@@ -1,0 +1,38 @@
+"""``miaobi evaluate``: score a model on held-out data."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from miaobi.cli._shared import Json, Seed, answering, table
+
+
+def command(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder or a model folder.")],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", metavar="M", help="GROUP, GROUP.FIGURE or FIGURE (miaobi list metrics); may be repeated."
+        ),
+    ] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="Other data than the run's own.")] = None,
+    samples: Annotated[int | None, typer.Option("--samples", min=2, help="How many items to generate.")] = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Score a model on the test part; every score carries its protocol and a real-versus-real floor."""
+    import miaobi
+
+    with answering(json) as answer:
+        scores = miaobi.evaluate(model, metrics=metric or (), data=data, samples=samples, seed=seed)
+        answer.give(
+            {"model": model, "scores": {figure: score.to_json() for figure, score in scores.items()}},
+            table([("figure", "value", "95 % interval", "floor"), *(_row(*item) for item in scores.items())]),
+        )
+
+
+def _row(figure: str, score: Any) -> tuple[str, ...]:
+    interval = "" if score.interval is None else f"{score.interval[0]:.4g} to {score.interval[1]:.4g}"
+    return figure, f"{score.value:.4g}", interval, "" if score.floor is None else f"{score.floor:.4g}"

@@ -1,0 +1,108 @@
+"""Which column of a source is what: the target, each condition, the group, the split."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from miaobi.data.sources import Problem, Source, use_files
+from miaobi.errors import DataError, InvalidRecipe, UnreadableItem, Unsupported
+from miaobi.modalities import Modality
+from miaobi.recipe import ConditionSettings, DataSettings, Split
+
+_HEAD = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Column names by role; ``split`` is set where the split is given by the source."""
+
+    target: str
+    conditions: dict[str, str]
+    group: str | None = None
+    split: str | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column in use, once."""
+        extra = [name for name in (self.group, self.split) if name is not None]
+        return list(dict.fromkeys([self.target, *self.conditions.values(), *extra]))
+
+
+def holds_text(modality: Modality) -> bool:
+    """Whether text in a table is the modality's item itself, and not the name of a file."""
+    try:
+        return isinstance(modality.read("1"), str)
+    except UnreadableItem:
+        return False
+
+
+def split_of(source: Source, settings: DataSettings) -> Split:
+    """How items are divided: as the recipe says, else as suits the source; a stream always by position."""
+    split = settings.split
+    if source.stream and split.by == "hash":
+        return split.model_copy(update={"by": "position"})
+    if split == Split() and source.split:
+        return Split.parse(source.split, f"{source.name}: split")
+    return split
+
+
+def assign(
+    source: Source, settings: DataSettings, split: Split, modality: Modality, conditions: Mapping[str, Modality]
+) -> Roles:
+    """Find and check every column, and tell the source which of them name files.
+
+    Raises:
+        DataError: a column that is not there, with the nearest matches; or none that fits the modality.
+        InvalidRecipe: a stream with conditions.
+        Unsupported: a condition that is a view of the target.
+    """
+    if source.stream and settings.condition:
+        raise InvalidRecipe(
+            "a single text has no conditions", given=list(settings.condition), cure="use a table with a column for each"
+        )
+    columns = {name: _condition_column(name, section) for name, section in settings.condition.items()}
+    given = "split" if split.by == "given" else None
+    taken = [*columns.values(), *(name for name in (split.group, given) if name)]
+    source.check_columns([*taken, *([settings.content] if settings.content else [])])
+    files = [columns[name] for name, condition in conditions.items() if not holds_text(condition)]
+    target = settings.content or source.content or _fitting_column(source, modality, taken)
+    use_files(source, [*files, *([] if holds_text(modality) else [target])])
+    return Roles(target, columns, split.group, given)
+
+
+def _condition_column(name: str, section: ConditionSettings) -> str:
+    if section.view is not None:
+        raise Unsupported("views of the target as conditions", given=section.view, cure=f"name a column for {name}")
+    return section.column or name
+
+
+def _fitting_column(source: Source, modality: Modality, taken: Sequence[str]) -> str:
+    """The column called ``content``, or else the first whose first values the modality reads, mostly."""
+    candidates = [name for name in source.columns if name not in taken]
+    if "content" in candidates:
+        return "content"
+    use_files(source, [] if holds_text(modality) else candidates)
+    head = [record.values for record in itertools.islice(source.records(), _HEAD) if not isinstance(record, Problem)]
+    for name in candidates:
+        readable = sum(_reads(modality, values.get(name)) for values in head)
+        if head and 2 * readable > len(head):
+            return name
+    raise DataError(
+        f"{source.name} has no column that the modality can read",
+        given=list(source.columns),
+        cure="name the target's column in data.content, or check the modality",
+    )
+
+
+def _reads(modality: Modality, value: object) -> bool:
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return False
+    if holds_text(modality) and not isinstance(value, str):
+        return False
+    try:
+        modality.read(value)
+    except UnreadableItem:
+        return False
+    return True

@@ -1,0 +1,67 @@
+"""What a metric is: a group of figures computed from a context."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from miaobi.errors import Unsupported
+from miaobi.evaluation.records import Direction, Protocol, Score
+from miaobi.families import Sampling, require
+from miaobi.plugins import name_of
+from miaobi.types import Form, Settings
+
+if TYPE_CHECKING:
+    from miaobi.evaluation.context import Context
+    from miaobi.families import Family
+    from miaobi.modalities import Modality
+
+
+class Metric(ABC):
+    """Base of metrics.
+
+    Life: construct with a `Config`; `check` before any work; `compute` once a context.
+    """
+
+    class Config(Settings):
+        """The metric's options."""
+
+    figures: ClassVar[dict[str, Direction]]
+    """Figure to direction; the first that is produced is the group's primary figure."""
+    paper: ClassVar[str]
+    """Where it comes from, for the protocol."""
+    ability: ClassVar[type[Any]] = Sampling
+    """What the family must be able to do."""
+    forms: ClassVar[frozenset[Form]] = frozenset(Form)
+    """Targets that it applies to."""
+    needs_features: ClassVar[bool] = False
+    """Whether it uses a named feature extractor."""
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def compute(self, context: Context) -> dict[str, Score]:
+        """The figures that apply, by name."""
+
+    @classmethod
+    def check(cls, family: Family, modality: Modality) -> None:
+        """Refuse what cannot be measured, before any work.
+
+        Raises:
+            Unsupported: the family lacks the ability, or the target has another form.
+        """
+        name = name_of(cls)
+        require(family, cls.ability, f"the metric {name}")
+        if modality.form not in cls.forms:
+            raise Unsupported(
+                f"the metric {name} does not apply to {name_of(type(modality))}",
+                given=f"a target of form {modality.form}",
+                allowed=cls.forms,
+            )
+
+    @classmethod
+    def stamp(cls, figure: str, common: Protocol, **more: Any) -> Protocol:
+        """The whole protocol of a figure: what the context's scores share, and what is the figure's own."""
+        own = Protocol(metric=name_of(cls), figure=figure, direction=cls.figures[figure].value, paper=cls.paper)
+        return Protocol(**{**own, **common, **more})  # type: ignore[typeddict-item]

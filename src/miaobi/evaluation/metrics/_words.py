@@ -1,0 +1,53 @@
+"""The words that diversity counts: text by sacrebleu's own tokenizers, other token sequences by their token ids."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from sacrebleu.metrics.bleu import BLEU
+
+from miaobi.modalities import Modality
+from miaobi.plugins import name_of
+
+_UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+_LOOKED_AT = 100_000
+
+
+def lines(modality: Modality, arrays: Sequence[np.ndarray]) -> list[str]:
+    """One line an item: its text on one line, or its token ids."""
+    if is_text(modality):
+        return [" ".join(modality.decode(array).split("\n")) for array in arrays]
+    return [" ".join(map(str, array.tolist())) for array in arrays]
+
+
+def elements(modality: Modality, array: np.ndarray) -> Sequence[str]:
+    """What copies are looked for in: a text's characters, or token ids."""
+    return str(modality.decode(array)) if is_text(modality) else [str(token) for token in array.tolist()]
+
+
+def is_text(modality: Modality) -> bool:
+    """Whether items are ``str``, so that figures need not depend on the tokenizer."""
+    return name_of(type(modality)) == "text"
+
+
+def tokenizer_of(modality: Modality, real: Sequence[str]) -> str:
+    """By the real items: ``13a`` for spaced words, ``char`` for scripts without spaces, ``none`` for token ids."""
+    if not is_text(modality):
+        return "none"
+    letters = [letter for letter in "".join(real)[:_LOOKED_AT] if letter.isalpha()]
+    unspaced = sum(unicodedata.name(letter, "").startswith(_UNSPACED) for letter in letters)
+    return "char" if unspaced > len(letters) / 2 else "13a"
+
+
+def scorer(tokenizer: str) -> Any:
+    """Sentence-level BLEU as sacrebleu has it: exponential smoothing, effective order."""
+    return BLEU(tokenize=tokenizer, effective_order=True)
+
+
+def words(texts: Sequence[str], tokenizer: str) -> list[list[str]]:
+    """The words of each line, as sacrebleu counts them."""
+    split = scorer(tokenizer).tokenizer
+    return [str(split(text.rstrip())).split() for text in texts]

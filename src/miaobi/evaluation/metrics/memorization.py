@@ -1,0 +1,170 @@
+"""Memorisation: are generated items nearer to training items than held-out ones are?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field as Value
+
+from miaobi.evaluation import extractors
+from miaobi.evaluation.context import chunks
+from miaobi.evaluation.metrics._base import Metric
+from miaobi.evaluation.metrics._intervals import of_mean, share
+from miaobi.evaluation.metrics._neighbours import nearest
+from miaobi.evaluation.metrics._overlap import Overlap, longest_common
+from miaobi.evaluation.metrics._words import elements, is_text
+from miaobi.evaluation.records import Direction, Pair, Protocol, Score
+from miaobi.modalities import Item
+from miaobi.types import Form, Settings
+
+if TYPE_CHECKING:
+    from miaobi.evaluation.context import Context
+
+_BATCH = 512
+_EXTRACTOR = "pixels"
+
+
+class Memorization(Metric):
+    """The share of samples nearer to their nearest training item than all but a hundredth of held-out items are.
+
+    About 0.01 (the floor is measured) where nothing is memorised. Distances are of pixels for images (near-copies are
+    sought, not likeness), and of n-grams for texts and other token sequences: one less the share of a sample's n-grams
+    that its nearest training item has. Every training item is looked at, a batch at a time; windows of a stream
+    together with the next one, so that a copy across a border is seen whole.
+    """
+
+    class Config(Settings):
+        """The metric's options."""
+
+        percentile: float = Value(1.0, gt=0, lt=50, description="of held-out distances; below it counts as copied")
+        order: int = Value(
+            5, ge=1, le=50, description="n-gram order for token sequences: characters of a text, or tokens"
+        )
+        pairs: int = Value(8, ge=0, le=100, description="nearest pairs kept for the report")
+
+    figures: ClassVar[dict[str, Direction]] = {
+        "copied_share": Direction.LOWER,
+        "training_distance": Direction.NEITHER,
+        "longest_copy": Direction.NEITHER,
+    }
+    paper: ClassVar[str] = (
+        'nearest-neighbour test after Meehan et al. 2020, "A Non-Parametric Test to Detect Data-Copying"'
+    )
+    forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR, Form.TOKENS})
+
+    def compute(self, context: Context) -> dict[str, Score]:
+        """``copied_share``, mean ``training_distance``, and of token sequences mean ``longest_copy`` in elements."""
+        found = _sequences(context, self.config.order) if context.modality.form is Form.TOKENS else _vectors(context)
+        held, generated = found.distances[: context.count], found.distances[context.count :]
+        scores = {"copied_share": self._share(context, held, generated, found)}
+        scores["training_distance"] = self._mean(context, "training_distance", held, generated, found)
+        if found.copies is not None:
+            halves = found.copies[: context.count], found.copies[context.count :]
+            scores["longest_copy"] = self._mean(context, "longest_copy", *halves, found)
+        return scores
+
+    def _share(self, context: Context, held: np.ndarray, generated: np.ndarray, found: _Found) -> Score:
+        limit = float(np.percentile(held, self.config.percentile))
+        copied = int((generated <= limit).sum())
+        protocol = self._protocol(context, "copied_share", found) | Protocol(
+            interval_method="95 %, Wilson, given the held-out items",
+            floor_method="held-out items against the limit of the other half of them, both ways",
+            detail={"percentile": self.config.percentile, "limit": limit, "training_items": found.training},
+        )
+        pairs = self._pairs(context, generated, found)
+        return Score(copied / len(generated), share(copied, len(generated)), self._floor(held), protocol, pairs)
+
+    def _mean(self, context: Context, figure: str, held: np.ndarray, generated: np.ndarray, found: _Found) -> Score:
+        protocol = self._protocol(context, figure, found) | Protocol(
+            interval_method="95 %, Student's t over samples",
+            floor_method="the same figure of the held-out items",
+            detail={"training_items": found.training},
+        )
+        return Score(float(generated.mean()), of_mean(generated.tolist()), float(held.mean()), protocol)
+
+    def _protocol(self, context: Context, figure: str, found: _Found) -> Protocol:
+        return self.stamp(figure, context.sample_stamp() | found.protocol, floor_samples=context.count)
+
+    def _floor(self, held: np.ndarray) -> float | None:
+        halves = held[::2], held[1::2]
+        if not len(halves[1]):
+            return None
+        limits = [np.percentile(half, self.config.percentile) for half in halves]
+        inside = (halves[0] <= limits[1]).sum() + (halves[1] <= limits[0]).sum()
+        return float(inside / len(held))
+
+    def _pairs(self, context: Context, generated: np.ndarray, found: _Found) -> tuple[Pair, ...]:
+        order = np.argsort(generated, kind="stable")[: self.config.pairs].tolist()
+        items = [_training_item(context, int(found.where[context.count + i])) for i in order]
+        return tuple(
+            Pair(context.generated_items[i], item, float(generated[i])) for i, item in zip(order, items, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Of held-out items, then of generated ones: distance to the nearest training item, and its row."""
+
+    distances: np.ndarray
+    where: np.ndarray
+    training: int
+    protocol: Protocol
+    copies: np.ndarray | None = None
+
+
+def _vectors(context: Context) -> _Found:
+    extractor = extractors.choose(_EXTRACTOR, context.modality)
+    queries = np.concatenate([extractor(context.real_items), extractor(context.generated_items)])
+    train = context.prepared.train
+    batches = (extractor(items) for _, items in context.decoded(train, range(len(train))))
+    distances, where = nearest(queries, batches)
+    protocol = Protocol(
+        extractor=extractor.name,
+        extractor_hash=extractor.hash,
+        preprocessing=extractor.preprocessing,
+        unit="Euclidean distance of features",
+    )
+    return _Found(distances, where, len(train), protocol)
+
+
+def _sequences(context: Context, order: int) -> _Found:
+    modality = context.modality
+    queries = [elements(modality, array) for array in [*context.real, *context.generated]]
+    distances, where = Overlap(queries, order).nearest(_training_sequences(context))
+    longest = [
+        longest_common(query, elements(modality, _training_array(context, int(row))))
+        for query, row in zip(queries, where, strict=True)
+    ]
+    kind = "characters" if is_text(modality) else "tokens"
+    protocol = Protocol(unit=f"{order}-grams of {kind}; longest_copy in {kind}")
+    return _Found(distances, where, len(context.prepared.train), protocol, np.array(longest, dtype=np.float64))
+
+
+def _training_sequences(context: Context) -> Iterator[list[Sequence[str]]]:
+    for rows in chunks(range(len(context.prepared.train)), _BATCH):
+        yield [elements(context.modality, array) for array in _training_arrays(context, rows)]
+
+
+def _training_arrays(context: Context, rows: Sequence[int]) -> list[np.ndarray]:
+    """Arrays of training rows; of a stream joined with the next window, whose first token is the last one's again."""
+    train, stream = context.prepared.train, context.prepared.target.stream
+    more = [*rows, rows[-1] + 1] if stream and rows[-1] + 1 < len(train) else list(rows)
+    arrays = [array for found, _ in context.decoded(train, more) for array in found]
+    if not stream:
+        return arrays
+    joined = [np.concatenate([left[:-1], right]) for left, right in pairwise(arrays)]
+    return joined if len(more) > len(rows) else [*joined, arrays[-1]]
+
+
+def _training_array(context: Context, row: int) -> np.ndarray:
+    return _training_arrays(context, [row])[0]
+
+
+def _training_item(context: Context, row: int) -> Item:
+    if context.modality.form is Form.TOKENS:
+        return context.modality.decode(_training_array(context, row))
+    return next(context.decoded(context.prepared.train, [row]))[1][0]

@@ -1,0 +1,78 @@
+"""Precision and recall of generated items against held-out ones, on named features."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from pydantic import Field as Value
+
+from miaobi.errors import DataError
+from miaobi.evaluation.metrics._base import Metric
+from miaobi.evaluation.metrics._intervals import share
+from miaobi.evaluation.metrics._neighbours import distances, kth_nearest
+from miaobi.evaluation.records import Direction, Score
+from miaobi.types import Settings
+
+if TYPE_CHECKING:
+    from miaobi.evaluation.context import Context
+
+
+class PrecisionRecall(Metric):
+    """Precision: the share of generated items that lie among real ones. Recall: the share of real ones among generated.
+
+    An item lies among a set where it is no farther from some member than that member's k-th nearest neighbour is.
+    The floor is real data against real data: the most that can be hoped for at this count, not one.
+    """
+
+    class Config(Settings):
+        """The metric's options."""
+
+        neighbours: int = Value(3, ge=1, le=100, description="k, 3 in the paper")
+
+    figures: ClassVar[dict[str, Direction]] = {"precision": Direction.HIGHER, "recall": Direction.HIGHER}
+    paper: ClassVar[str] = (
+        'Kynkaanniemi et al. 2019, "Improved Precision and Recall Metric for Assessing Generative Models"'
+    )
+    needs_features: ClassVar[bool] = True
+
+    def compute(self, context: Context) -> dict[str, Score]:
+        """
+        Raises:
+            DataError: no more samples than neighbours.
+        """
+        k = self.config.neighbours
+        real, generated = context.features("real"), context.features("generated")
+        values = covered(generated, real, k), covered(real, generated, k)
+        floors: tuple[float | None, float | None] = (None, None)
+        if not context.brief:
+            training = context.features("training")
+            floors = float(covered(training, real, k).mean()), float(covered(real, training, k).mean())
+        return {
+            figure: Score(
+                float(inside.mean()),
+                share(int(inside.sum()), len(inside)),
+                floor,
+                self.stamp(
+                    figure,
+                    context.feature_stamp(),
+                    interval_method="95 %, Wilson, given the other side's items",
+                    floor_method="training items in place of generated ones: what real data reaches, a ceiling",
+                    floor_samples=len(context.training_rows),
+                    detail={"neighbours": k},
+                ),
+            )
+            for figure, inside, floor in zip(self.figures, values, floors, strict=True)
+        }
+
+
+def covered(queries: np.ndarray, points: np.ndarray, k: int) -> np.ndarray:
+    """Bool ``[n]``: which queries lie within some point's distance to its ``k``-th nearest other point.
+
+    Raises:
+        DataError: no more points than ``k``.
+    """
+    if len(points) <= k:
+        raise DataError(f"precision and recall need more than {k} items a side", given=len(points))
+    radii = kth_nearest(points, k)
+    return np.concatenate([(block.numpy() <= radii).any(1) for _, block in distances(queries, points)])

@@ -1,0 +1,95 @@
+"""Cross-entropy of a linear head without holding every logit.
+
+The logits of a batch outweigh everything else as soon as the vocabulary is large. Rows are taken a chunk at a time, and
+their gradients are made at once while the chunk's logits are at hand (Hsu et al. 2024, "Liger kernel").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK_ELEMENTS = 1 << 22
+"""Logits of a chunk, in numbers: 16 MiB of float32."""
+
+
+def head_loss(
+    hidden: Tensor, head: Tensor, targets: Tensor, weight: Tensor, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Weighted sums over tokens, in nats.
+
+    Args:
+        hidden: ``[N, D]``.
+        head: ``[V, D]``.
+        targets: ``[N]`` int64.
+        weight: ``[N]`` float32.
+        smoothing: share of the target probability spread over the vocabulary (Szegedy et al. 2016).
+
+    Returns:
+        The smoothed cross-entropy, differentiable in ``hidden`` and ``head``, and the plain one, detached.
+    """
+    if torch.is_autocast_enabled(hidden.device.type):
+        dtype = torch.get_autocast_dtype(hidden.device.type)
+        hidden, head = hidden.to(dtype), head.to(dtype)
+    chunk = max(1, CHUNK_ELEMENTS // head.shape[0])
+    total, nats = _HeadLoss.apply(hidden, head, targets, weight.float(), smoothing, chunk)  # type: ignore[no-untyped-call]
+    return total, nats.detach()
+
+
+@torch.no_grad()
+def token_nats(hidden: Tensor, head: Tensor, targets: Tensor, banned: int | None = None) -> Tensor:
+    """Negative log-likelihoods ``[N]`` float32 of ``targets [N]`` among ``head``, ``banned`` being impossible."""
+    chunk = max(1, CHUNK_ELEMENTS // head.shape[0])
+    parts = []
+    for rows, wanted in zip(hidden.split(chunk), targets.split(chunk), strict=True):
+        logits = F.linear(rows, head.to(rows.dtype)).float()
+        if banned is not None:
+            logits[:, banned] = float("-inf")
+        parts.append(F.cross_entropy(logits, wanted, reduction="none"))
+    return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
+
+
+class _HeadLoss(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
+        hidden, head, targets, weight, smoothing, chunk = inputs
+        hidden_grad = torch.empty_like(hidden)
+        head_grad = torch.zeros_like(head, dtype=torch.float32)
+        total = weight.new_zeros(())
+        nats = weight.new_zeros(())
+        for start in range(0, len(targets), chunk):
+            rows = slice(start, start + chunk)
+            log_probs = F.linear(hidden[rows], head).float().log_softmax(-1)
+            own = -log_probs.gather(1, targets[rows, None])[:, 0]
+            nats += own @ weight[rows]
+            total += (1 - smoothing) * (own @ weight[rows]) - smoothing * (log_probs.mean(1) @ weight[rows])
+            grad = _logit_grad(log_probs, targets[rows], weight[rows], smoothing).to(hidden.dtype)
+            torch.mm(grad, head, out=hidden_grad[rows])
+            head_grad += grad.T @ hidden[rows]
+        ctx.save_for_backward(hidden_grad, head_grad)
+        ctx.mark_non_differentiable(nats)
+        return total, nats
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        hidden_grad, head_grad = ctx.saved_tensors
+        scale = grads[0]
+        return (
+            hidden_grad * scale.to(hidden_grad.dtype),
+            (head_grad * scale).to(hidden_grad.dtype),
+            None,
+            None,
+            None,
+            None,
+        )
+
+
+def _logit_grad(log_probs: Tensor, targets: Tensor, weight: Tensor, smoothing: float) -> Tensor:
+    """Gradient of the weighted loss with respect to logits; reuses ``log_probs``."""
+    grad = log_probs.exp_()
+    grad -= smoothing / grad.shape[1]
+    grad.scatter_add_(1, targets[:, None], torch.full_like(weight, smoothing - 1)[:, None])
+    return grad.mul_(weight[:, None])

@@ -1,0 +1,136 @@
+"""Language models: the probability of a sequence as the product of each token's given those before it.
+
+Shannon 1948; with networks, Bengio et al. 2003, "A neural probabilistic language model". Trained by maximum likelihood,
+sampled token by token through the one decoding engine; any `TokenNetwork` serves (Transformer, LSTM, GRU, ...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+from pydantic import Field as Value
+from torch import Tensor
+
+from miaobi.errors import Unsupported
+from miaobi.families import _base
+from miaobi.families._base import Family, FamilyConfig, Ports
+from miaobi.families._cross_entropy import head_loss, token_nats
+from miaobi.families._layout import Layout
+from miaobi.families._token_requests import TokenEngine, gather, make_requests
+from miaobi.networks import Network, TokenNetwork
+from miaobi.sampling.decoding import Engine, decode
+from miaobi.sampling.token_controls import TokenControls
+from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
+
+
+class Autoregressive(Family):
+    """One network over one sequence: conditions as a prefix, then the target (see `Layout`).
+
+    The loss is summed over predicted tokens, the end token included, and divided by their number.
+
+    Attributes:
+        precision: least precise arithmetic allowed when decoding. ``float32`` decodes exactly what was trained;
+            whoever loads a model sets what was measured and recorded for it.
+    """
+
+    class Config(FamilyConfig):
+        """Options of the objective."""
+
+        label_smoothing: float = Value(0.0, ge=0, lt=1, description="share of the target spread over the vocabulary")
+
+    class Controls(TokenControls, _base.Controls):
+        """How tokens are drawn."""
+
+    targets = frozenset({Form.TOKENS})
+    roles: ClassVar[dict[str, str]] = {"network": "transformer"}
+    network: TokenNetwork
+    precision: torch.dtype = torch.float32
+
+    def __init__(
+        self,
+        config: Config,
+        networks: Mapping[str, Network],
+        parts: Mapping[str, Family],
+        target: Spec,
+        conditions: Mapping[str, Spec],
+    ) -> None:
+        super().__init__(config, networks, parts, target, conditions)
+        if not isinstance(self.network, TokenNetwork):
+            raise Unsupported(
+                "autoregressive needs a network over tokens",
+                given=type(self.network).__name__,
+                cure="choose transformer, lstm, gru, rnn or causal_convolutional",
+            )
+        self.layout = Layout(target, conditions)
+
+    @classmethod
+    def ports(cls, config: Config, target: Spec, conditions: Mapping[str, Spec]) -> dict[str, Ports]:
+        port = Layout(target, conditions).port
+        return {"network": Ports(port, port, {})}
+
+    @classmethod
+    def metric(cls, form: Form) -> str:
+        return "likelihood"
+
+    def phases(self) -> list[Phase]:
+        return [Phase("train", ("network",))]
+
+    def forward(self, batch: Batch, phase: str, seeds: Tensor) -> Loss:
+        hidden, targets, weight = self._predictions(self.drop_conditions(batch, seeds))
+        counted = weight > 0
+        total, nats = head_loss(
+            hidden[counted], self.network.head, targets[counted], weight[counted], self.config.label_smoothing
+        )
+        return Loss(total, weight.sum(), {"nats": nats})
+
+    @torch.no_grad()
+    def log_likelihood(self, batch: Batch, *, seeds: Tensor) -> Bound:
+        """Exact, without dropout, over what can be drawn: the target's tokens and the end; ``seeds`` are not needed."""
+        with _evaluating(self.network):
+            hidden, targets, weight = self._predictions(batch)
+        head = self.network.head[: self.layout.outputs.size]
+        counted = weight > 0
+        nats = torch.zeros_like(weight)
+        nats[counted] = token_nats(hidden[counted], head, targets[counted], self.layout.outputs.banned)
+        return Bound((nats * weight).sum(1), exact=True, predicted=counted.sum(1))
+
+    def sample(
+        self,
+        conditions: dict[str, Field],
+        *,
+        prefix: Field | None = None,
+        lengths: Tensor | None = None,
+        controls: Controls | None = None,
+        seeds: Tensor,
+    ) -> Samples:
+        """Items with their prefix, without begin and end; ``log_probs`` are of what was drawn, before any control."""
+        requests = make_requests(self.layout, conditions, prefix, lengths, controls or self.Controls(), seeds)
+        with _evaluating(self.network):
+            drawn = decode(Engine(self.network, self.layout.outputs, dtype=self.precision), requests)
+        return gather(self.layout, requests, drawn, self.device)
+
+    def engine(self, slots: int) -> TokenEngine:
+        """The decoding engine, for streaming and serving."""
+        self.eval()
+        return TokenEngine(self.layout, Engine(self.network, self.layout.outputs, slots=slots, dtype=self.precision))
+
+    def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Hidden states ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``."""
+        if batch.target.segments is not None:
+            raise Unsupported("autoregressive takes one item a row", given="packed rows")
+        tokens, weight = self.layout.sequence(batch)
+        return self.network(tokens[:, :-1], logits=False), tokens[:, 1:], weight[:, 1:]
+
+
+@contextmanager
+def _evaluating(network: torch.nn.Module) -> Iterator[None]:
+    """Without dropout, and as it was afterwards."""
+    training = network.training
+    network.eval()
+    try:
+        yield
+    finally:
+        network.train(training)

@@ -1,0 +1,235 @@
+"""Decoding with a `Transformer`: weights arranged for one token at a time, and a preallocated cache.
+
+A step is bound by reading weights and by the number of operations, not by arithmetic. So matrices that read the same
+input are joined, norm weights and scales are folded into the matrices that follow them, matrices are stored in oneDNN's
+blocked order, and the two channels that rotary positions pair lie side by side as one complex number. Keys and values
+are kept in float32: small batched products are faster in it than in bfloat16 on every processor measured. The result
+is the network's own up to rounding, which the tests measure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from miaobi.networks._cpu import pack_linear, packed_linear, packed_linear_add
+from miaobi.networks._functions import rotary_tables
+
+if TYPE_CHECKING:
+    from miaobi.networks.transformer import Transformer
+
+Place = tuple[Tensor, Tensor]
+"""Rows and positions, each ``[N]``, of tokens to be stored."""
+
+
+class _Matrix:
+    """A frozen linear map, packed where that is possible."""
+
+    def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
+        plain = weight.to(dtype)
+        packed = pack_linear(plain)
+        self.packed, self.weight = packed is not None, plain if packed is None else packed
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return packed_linear(x, self.weight) if self.packed else F.linear(x, self.weight)
+
+    def add(self, x: Tensor, residual: Tensor) -> Tensor:
+        """``residual + self(x)``."""
+        if self.packed:
+            return packed_linear_add(x, self.weight, residual)
+        return residual + F.linear(x, self.weight)
+
+
+class _LayerWeights:
+    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
+        attention, mlp, root = layer.self_attn, layer.mlp, config.width**0.5
+        size = config.head_size
+        q, k = _paired(attention.q_proj.weight, size), _paired(attention.k_proj.weight, size)
+        self.scale = None
+        if attention.q_norm is None:
+            q = q * size**-0.5
+        else:
+            # Both norms leave out their factor sqrt(size); for queries the attention's scale cancels it.
+            q_scale = _paired(attention.q_norm.weight, size).expand(config.heads, size)
+            k_scale = _paired(attention.k_norm.weight, size).expand(config.key_count, size) * size**0.5
+            self.scale = torch.cat([q_scale, k_scale]).float()
+        before = layer.input_layernorm.weight * root
+        between = layer.post_attention_layernorm.weight * root
+        self.qkv = _Matrix(torch.cat([q, k, attention.v_proj.weight]) * before, dtype)
+        self.out = _Matrix(attention.o_proj.weight, dtype)
+        self.gate_up = _Matrix(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * between, dtype)
+        self.down = _Matrix(mlp.down_proj.weight, dtype)
+
+
+class Weights:
+    """A network's weights as they are now, prepared for decoding in ``dtype``."""
+
+    @torch.no_grad()
+    def __init__(self, network: Transformer, dtype: torch.dtype) -> None:
+        config = network.config
+        self.dtype, self.device = dtype, network.head.device
+        self.heads, self.key_heads, self.head_size = config.heads, config.key_count, config.head_size
+        self.rotary_base = config.rotary_base
+        self.turned = config.heads + config.key_count
+        self.embedding = network.embed_tokens.weight.to(dtype)
+        self.layers = [_LayerWeights(layer, config, dtype) for layer in network.layers]
+        self.last = _Matrix(network.head * network.norm.weight * config.width**0.5, torch.float32)
+        self.floor = torch.tensor((config.width * config.eps) ** 0.5, device=self.device)
+        self.head_floor = torch.tensor((config.head_size * config.eps) ** 0.5, device=self.device)
+
+    def turns(self, span: int) -> Tensor:
+        """``[span, head / 2]`` complex: what paired channels are multiplied by at each position."""
+        positions = torch.arange(span, device=self.device)
+        return torch.complex(*rotary_tables(positions, self.head_size, self.rotary_base))
+
+    def queries(self, layer: _LayerWeights, x: Tensor, turn: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries ``[..., heads, head]``, keys and values ``[..., key heads, head]``, float32.
+
+        The first two are turned by ``turn [..., 1, head / 2]``.
+        """
+        qkv = layer.qkv(_unit(x, self.floor)).float().unflatten(-1, (-1, self.head_size))
+        qk, v = qkv.narrow(-2, 0, self.turned), qkv.narrow(-2, self.turned, self.key_heads)
+        if layer.scale is not None:
+            qk = _unit(qk, self.head_floor) * layer.scale
+        pairs = torch.view_as_complex(qk.unflatten(-1, (-1, 2))) * turn
+        qk = torch.view_as_real(pairs).flatten(-2)
+        return qk.narrow(-2, 0, self.heads), qk.narrow(-2, self.heads, self.key_heads), v
+
+    def feed_forward(self, layer: _LayerWeights, x: Tensor) -> Tensor:
+        """``x`` plus its SwiGLU branch."""
+        gate, up = layer.gate_up(_unit(x, self.floor)).chunk(2, -1)
+        return layer.down.add(F.silu(gate).mul_(up), x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """``[..., V]`` float32."""
+        return self.last(_unit(x.float(), self.floor))
+
+
+class TransformerCache:
+    """Keys and values, float32 ``[rows, key heads, span, head]`` a layer; a row's length is how much of it is real."""
+
+    longest: int
+    level: bool
+
+    def __init__(self, weights: Weights, rows: int, span: int) -> None:
+        shape = (rows, weights.key_heads, span, weights.head_size)
+        self.weights, self.span, self.turns = weights, span, weights.turns(span)
+        self.keys = [torch.zeros(shape, device=weights.device) for _ in weights.layers]
+        self.values = [torch.zeros(shape, device=weights.device) for _ in weights.layers]
+        self.lengths = torch.zeros(rows, dtype=torch.int64, device=weights.device)
+        self._measure()
+
+    def select(self, rows: Tensor) -> Self:
+        keys, values = ([part[rows] for part in parts] for parts in (self.keys, self.values))
+        return self._replaced(keys, values, self.lengths[rows], self.span)
+
+    def join(self, other: Self) -> Self:
+        span = max(self.span, other.span)
+
+        def joined(mine: list[Tensor], its: list[Tensor]) -> list[Tensor]:
+            return [torch.cat([_extended(part, span) for part in pair]) for pair in zip(mine, its, strict=True)]
+
+        keys, values = joined(self.keys, other.keys), joined(self.values, other.values)
+        return self._replaced(keys, values, torch.cat([self.lengths, other.lengths]), span)
+
+    def empty(self, rows: int, span: int) -> TransformerCache:
+        return TransformerCache(self.weights, rows, span)
+
+    @torch.no_grad()
+    def prefill(self, tokens: Tensor, lengths: Tensor) -> Tensor:
+        """See `TokenNetwork.prefill`."""
+        width = torch.arange(tokens.shape[1], device=tokens.device)
+        positions = self.lengths[:, None] + width
+        rows, columns = (width < lengths[:, None]).nonzero(as_tuple=True)
+        end = int((self.lengths + lengths).max())
+        self._require(end)
+        hidden = torch.arange(end, device=tokens.device) > positions[..., None]
+        mask = torch.zeros(hidden.shape, device=tokens.device).masked_fill_(hidden, float("-inf"))[:, None]
+        turn = self.turns[positions.clamp(max=self.span - 1)][:, :, None]
+        x = self.weights.embedding[tokens]
+        for index, layer in enumerate(self.weights.layers):
+            q, k, v = self.weights.queries(layer, x, turn)
+            self._store(index, k[rows, columns], v[rows, columns], (rows, positions[rows, columns]))
+            out = self._attend(index, q.transpose(1, 2), end, mask).transpose(1, 2).flatten(2)
+            x = self.weights.feed_forward(layer, layer.out.add(out.to(x.dtype), x))
+        self.lengths = self.lengths + lengths
+        self._measure()
+        return self.weights.logits(x[torch.arange(len(x), device=x.device), lengths - 1])
+
+    @torch.no_grad()
+    def step(self, tokens: Tensor) -> Tensor:
+        """See `TokenNetwork.step`."""
+        end = self.longest + 1
+        self._require(end)
+        turn, place, mask = self._level_step() if self.level else self._ragged_step()
+        x = self.weights.embedding[tokens]
+        for index, layer in enumerate(self.weights.layers):
+            q, k, v = self.weights.queries(layer, x, turn)
+            self._store(index, k, v, place)
+            out = self._attend(index, q.unsqueeze(2), end, mask).flatten(1)
+            x = self.weights.feed_forward(layer, layer.out.add(out.to(x.dtype), x))
+        self.lengths = self.lengths + 1
+        self.longest = end
+        return self.weights.logits(x)
+
+    def _level_step(self) -> tuple[Tensor, int, None]:
+        return self.turns[self.longest], self.longest, None
+
+    def _ragged_step(self) -> tuple[Tensor, Place, Tensor]:
+        past = torch.arange(self.longest + 1, device=self.lengths.device) > self.lengths[:, None]
+        mask = torch.zeros(past.shape, device=past.device).masked_fill_(past, float("-inf"))
+        rows = torch.arange(len(self.lengths), device=past.device)
+        return self.turns[self.lengths][:, None], (rows, self.lengths), mask[:, None, None]
+
+    def _store(self, index: int, k: Tensor, v: Tensor, place: Place | int) -> None:
+        """Put ``k`` and ``v [N, key heads, head]`` at one position of every row, or at N places."""
+        for cache, new in ((self.keys[index], k), (self.values[index], v)):
+            if isinstance(place, int):
+                cache.select(2, place).copy_(new)
+            else:
+                cache[place[0], :, place[1]] = new
+
+    def _attend(self, index: int, q: Tensor, end: int, mask: Tensor | None) -> Tensor:
+        """``q [rows, heads, L, head]`` against the first ``end`` positions, under ``mask [rows, 1, L, end]``."""
+        rows, heads, length, size = q.shape
+        flat = rows * self.weights.key_heads
+        keys = self.keys[index].view(flat, self.span, size).narrow(1, 0, end)
+        values = self.values[index].view(flat, self.span, size).narrow(1, 0, end)
+        scores = torch.bmm(q.reshape(flat, -1, size), keys.mT)
+        if mask is not None:
+            scores = (scores.view(rows, heads, length, end) + mask).view(flat, -1, end)
+        return torch.bmm(scores.softmax(-1), values).view(rows, heads, length, size)
+
+    def _require(self, span: int) -> None:
+        if span > self.span:
+            raise ValueError(f"the cache holds {self.span} tokens a row; {span} were fed")
+
+    def _measure(self) -> None:
+        """Whether all rows are equally long lets a step write one slice and skip the mask."""
+        self.longest = int(self.lengths.max()) if len(self.lengths) else 0
+        self.level = bool((self.lengths == self.longest).all())
+
+    def _replaced(self, keys: list[Tensor], values: list[Tensor], lengths: Tensor, span: int) -> Self:
+        new = object.__new__(type(self))
+        new.weights, new.keys, new.values, new.lengths, new.span = self.weights, keys, values, lengths, span
+        new.turns = self.turns if span == self.span else self.weights.turns(span)
+        new._measure()
+        return new
+
+
+def _unit(x: Tensor, floor: Tensor) -> Tensor:
+    """``x / sqrt(|x|^2 + floor^2)`` over the last axis: root-mean-square normalisation but for a factor sqrt(width)."""
+    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(floor.to(x.dtype))
+
+
+def _paired(weight: Tensor, size: int) -> Tensor:
+    """Rows of each head reordered so that channel i of the first half is followed by channel i of the second."""
+    halves = weight.unflatten(0, (-1, 2, size // 2))
+    return halves.transpose(1, 2).flatten(0, 2)
+
+
+def _extended(part: Tensor, span: int) -> Tensor:
+    return F.pad(part, (0, 0, 0, span - part.shape[2]))

@@ -1,0 +1,26 @@
+"""What a run came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        run: its folder.
+        steps: steps done.
+        best: ``{metric, value, step}`` of the delivered weights; ``None`` where nothing was held out.
+        model: the model folder.
+        stopped: why it ended early, as a sentence; ``None`` where it went its whole length.
+    """
+
+    run: Path
+    steps: int
+    best: dict[str, Any] | None
+    model: Path
+    stopped: str | None

@@ -1,0 +1,27 @@
+"""What every test needs: one thread, no leftovers between tests, and a cache that outlives none of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Run in an empty folder; tests that fetch from a registry keep the user's cache, so that each file comes once."""
+    monkeypatch.chdir(tmp_path)
+    if "registry" not in request.keywords:
+        monkeypatch.setenv("MIAOBI_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def root() -> Path:
+    """The repository's root."""
+    return ROOT

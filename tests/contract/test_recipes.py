@@ -1,0 +1,93 @@
+"""Every shipped recipe parses, names things that exist, and builds its model; nothing is fetched or trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from miaobi import evaluation, families, modalities, models
+from miaobi.data import catalog
+from miaobi.families import Counting
+from miaobi.modalities import Modality
+from miaobi.plugins import name_of
+from miaobi.recipe import Recipe, plugin_name, shipped
+from miaobi.types import Form, Spec
+
+RECIPES = shipped()
+SPECS = {
+    "text": Spec(Form.TOKENS, vocabulary=500, max_length=64),
+    "music": Spec(Form.TOKENS, vocabulary=200, max_length=64),
+    "image": Spec(Form.TENSOR, channels=1, space=(28, 28), levels=256),
+    "label": Spec(Form.LABEL, vocabulary=10),
+}
+every = pytest.mark.parametrize("name", RECIPES)
+
+
+def modality_of(section: object) -> tuple[Modality, Spec]:
+    made = modalities.create(section)  # type: ignore[arg-type]
+    return made, SPECS[name_of(type(made))]
+
+
+def test_there_are_recipes_for_every_modality() -> None:
+    assert {"classic", "demo", "image", "music", "text"} <= {name.partition("/")[0] for name in RECIPES}
+
+
+@every
+def test_it_says_what_it_shows(name: str) -> None:
+    note = Recipe.load(RECIPES[name]).note or ""
+    assert 30 < len(note.split("\n\n")[0].replace("\n", " ").strip()) < 160
+
+
+@every
+def test_it_builds_its_model_and_can_be_scored(name: str) -> None:
+    recipe = Recipe.load(RECIPES[name])
+    modality, target = modality_of(recipe.modality)
+    conditions = {key: modality_of(one.modality)[1] for key, one in recipe.data.condition.items()}
+    family = models.build(recipe, target, conditions)
+    assert isinstance(family, families.find(recipe.model.family))
+    assert isinstance(family, Counting) or sum(parameter.numel() for parameter in family.parameters()) > 1000
+    families.find(recipe.model.family).Controls.parse(recipe.evaluate.control, "evaluate.control")
+    evaluation.check(recipe.evaluate.metrics, family, modality, "pixels" if target.form is Form.TENSOR else None)
+    modality.check_augment(recipe.data.augment)
+
+
+@every
+def test_its_data_has_its_columns(name: str) -> None:
+    recipe = Recipe.load(RECIPES[name])
+    kind, _, source = recipe.data.source.partition(":")
+    assert kind in ("catalog", "hub"), "a recipe runs as it is, so its data is fetched by name"
+    if kind == "catalog":
+        data = catalog.find(source)
+        assert plugin_name(data.modality) == plugin_name(recipe.modality)
+        assert {one.column or key for key, one in recipe.data.condition.items()} <= set(data.conditions)
+
+
+@every
+def test_it_writes_and_reads_the_same(name: str, tmp_path: Path) -> None:
+    recipe = Recipe.load(RECIPES[name])
+    (tmp_path / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    assert Recipe.load(tmp_path) == recipe
+
+
+def test_a_recipe_is_found_by_name_and_by_path_from_anywhere() -> None:
+    named = Recipe.load("image/digits-gan")
+    assert named == Recipe.load("recipes/image/digits-gan.yaml") == Recipe.load(RECIPES["image/digits-gan"])
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("mlp-gan", {"generator": [100, 128, 256, 784], "discriminator": [784, 128, 256, 1]}),
+        ("mlp-gan-wide", {"generator": [100, 256, 512, 784], "discriminator": [784, 512, 256, 1]}),
+        ("mlp-gan-clipped", {"generator": [100, 128, 128, 784], "discriminator": [784, 128, 128, 1]}),
+        ("mlp-vae-2d", {"encoder": [784, 512, 4], "decoder": [2, 512, 784]}),
+    ],
+)
+def test_the_classics_have_the_textbooks_layers(name: str, wanted: dict[str, list[int]]) -> None:
+    from torch import nn
+
+    family = models.build(Recipe.load(f"classic/{name}"), SPECS["image"], {})
+    for role, widths in wanted.items():
+        layers = [module for module in getattr(family, role).modules() if isinstance(module, nn.Linear)]
+        assert [layers[0].in_features, *(layer.out_features for layer in layers)] == widths

@@ -1,0 +1,174 @@
+"""`score` and `held_out`: what is computed, what is refused, and that nothing is disturbed."""
+
+from __future__ import annotations
+
+import math
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from miaobi.data import prepare
+from miaobi.errors import MissingExtra, RunFolderError, UnknownName, Unsupported
+from miaobi.evaluation import Direction, applicable, check, evaluate, held_out, score
+from miaobi.models import Model
+from miaobi.recipe import Recipe
+from tests.evaluation.stand_ins import Sampler, Uniform, context, data, digits, image, sentences, text
+from tests.support.worlds import write_lines
+
+
+def picture_world(count: int = 60):
+    items = digits(count)
+    modality = image(items)
+    return Sampler(modality, items), data(modality, items[: count // 2], items[count // 2 :])
+
+
+def global_states(seed: int | None = None) -> list[object]:
+    """The three global random states, seeded first if asked."""
+    if seed is not None:
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - the global state is what is tested
+        torch.manual_seed(seed)
+    return [random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()]  # noqa: NPY002
+
+
+def test_held_out_returns_the_primary_figure_and_its_direction() -> None:
+    family, prepared = picture_world()
+    figure, value, direction = held_out(family, prepared, "kernel_distance", count=20, seed=1, extractor="pixels")
+    assert (figure, direction) == ("kernel_distance", Direction.LOWER)
+    assert np.isfinite(value)
+    figure, _, direction = held_out(family, prepared, "recall", count=20, seed=1, extractor="pixels")
+    assert (figure, direction) == ("recall", Direction.HIGHER)
+
+
+def test_held_out_leaves_no_trace() -> None:
+    family, prepared = picture_world()
+    family.train()
+    family.dropout.eval()
+    before = global_states(seed=1)
+    first = held_out(family, prepared, "kernel_distance", count=20, seed=1, extractor="pixels")
+    assert family.training
+    assert not family.dropout.training
+    assert not any(family.modes)
+    assert global_states() == before
+    assert torch.is_grad_enabled()
+    global_states(seed=2)
+    assert held_out(family, prepared, "kernel_distance", count=20, seed=1, extractor="pixels") == first
+    assert held_out(family, prepared, "kernel_distance", count=20, seed=2, extractor="pixels") != first
+
+
+def test_modes_return_after_an_error() -> None:
+    family, prepared = picture_world()
+    family.train()
+    with pytest.raises(Unsupported):
+        held_out(family, prepared, "likelihood", count=20, seed=1)
+    assert family.training
+
+
+def test_a_likelihood_looks_at_count_items_when_brief_and_at_all_otherwise() -> None:
+    lines = sentences(60)
+    modality = text(lines)
+    family, prepared = Uniform(modality, lines), data(modality, lines[:10], lines[10:])
+    held_out(family, prepared, "likelihood", count=5, seed=0)
+    assert prepared.validation.read == [0, 10, 20, 30, 40]
+    prepared.validation.read.clear()
+    score(context(family, prepared, count=5), ["likelihood"])
+    assert prepared.validation.read == list(range(50))
+
+
+def test_figures_come_in_the_order_asked_for_and_once() -> None:
+    items = digits(60)
+    modality = image(items)
+    family = Uniform(modality, items)
+    found = score(
+        context(family, data(modality, items[:30], items[30:])),
+        ["recall", "likelihood.bits_per_dimension", "kernel_distance", "precision_recall"],
+    )
+    assert list(found) == ["recall", "bits_per_dimension", "kernel_distance", "precision"]
+    assert len(family.seen) == 1
+
+
+def test_every_score_is_json_with_its_protocol() -> None:
+    import json
+
+    items = digits(60)
+    modality = image(items)
+    prepared = data(modality, items[:30], items[30:])
+    names = ["likelihood", "kernel_distance", "frechet_distance", "precision_recall", "memorization"]
+    found = score(context(Uniform(modality, items), prepared), names)
+    for figure, item in found.items():
+        saved = json.loads(json.dumps(item.to_json(), allow_nan=False))
+        assert set(saved) == {"value", "interval", "floor", "protocol"}
+        protocol = saved["protocol"]
+        assert protocol["figure"] == figure
+        assert {"metric", "direction", "paper", "samples", "split", "seed", "data", "interval_method"} <= set(protocol)
+        assert (saved["floor"] is None) == (protocol["metric"] == "likelihood")
+
+
+def test_a_figure_that_the_data_has_not_is_refused() -> None:
+    lines = sentences(10)
+    modality = text(lines)
+    with pytest.raises(Unsupported, match="bits_per_dimension"):
+        score(context(Uniform(modality, lines), data(modality, lines, lines)), ["bits_per_dimension"])
+
+
+def test_defaults_are_those_that_the_family_can_be_measured_by() -> None:
+    lines = sentences(10)
+    modality = text(lines)
+    assert applicable(Uniform(modality, lines), modality) == ["likelihood", "diversity"]
+    assert applicable(Sampler(modality, lines), modality) == ["diversity"]
+
+
+def test_check_refuses_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    family, prepared = picture_world()
+    check(["kernel_distance", "memorization"], family, prepared.modality, "pixels")
+    with pytest.raises(UnknownName, match="recall"):
+        check(["recal"], family, prepared.modality, "pixels")
+    with pytest.raises(Unsupported, match="Likelihood"):
+        check(["likelihood"], family, prepared.modality, "pixels")
+    with pytest.raises(UnknownName, match="pixels"):
+        check(["kernel_distance"], family, prepared.modality, "pixel")
+
+    def absent(name: str) -> None:
+        raise MissingExtra(name, "features")
+
+    monkeypatch.setattr("miaobi.evaluation.extractors.create", absent)
+    with pytest.raises(MissingExtra, match=r"miaobi\[features\]"):
+        check(["kernel_distance"], family, prepared.modality)
+    check(["memorization"], family, prepared.modality)
+
+
+def test_a_model_that_does_not_know_its_data_cannot_be_evaluated() -> None:
+    family, prepared = picture_world()
+    with pytest.raises(RunFolderError, match="what data"):
+        evaluate(Model(family, prepared.modality))
+
+
+def model_of(path: Path) -> Model:
+    """A uniform model that knows the recipe of the data at ``path``, as a saved one does."""
+    recipe = {
+        "modality": "text",
+        "data": {"source": str(path), "content": "text", "condition": {"kind": "label"}},
+        "model": {"family": "autoregressive"},
+        "evaluate": {"samples": 20},
+    }
+    prepared = prepare(Recipe.load(recipe))
+    family = Uniform(prepared.modality, sentences(20))
+    info = {"recipe": recipe, "data": {"fingerprint": prepared.fingerprint}}
+    return Model(family, prepared.modality, prepared.conditions, info)
+
+
+def test_a_model_is_evaluated_on_its_own_data_and_on_another(tmp_path: Path) -> None:
+    model = model_of(write_lines(tmp_path / "own.jsonl", 300))
+    own = evaluate(model)
+    assert list(own) == ["bits_per_byte", "nats_per_token", *(f"distinct_{n}" for n in (1, 2, 3, 4)), "self_bleu"]
+    assert own["nats_per_token"].value == pytest.approx(math.log(model.modality.spec.vocabulary))
+    protocol = own["self_bleu"].protocol
+    assert (protocol["split"], protocol["samples"], protocol["conditions"]) == ("test", 20, ["kind"])
+    assert "trained_on" not in protocol
+    other = evaluate(model, metrics=["nats_per_token"], data=str(write_lines(tmp_path / "other.jsonl", 100)))
+    protocol = other["nats_per_token"].protocol
+    assert protocol["data"] != own["nats_per_token"].protocol["data"] == protocol["trained_on"]
+    assert other["nats_per_token"].value == pytest.approx(own["nats_per_token"].value)

@@ -1,0 +1,92 @@
+"""Small real data sets that need no network: lines of the standard library's help topics, and digits."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from miaobi import families
+from miaobi.types import Form
+
+STEPS = 60
+
+
+def write_lines(path: Path, count: int = 400) -> Path:
+    """A JSONL of real English lines, each with its first words (no two lines share them) and a class."""
+    from pydoc_data.topics import topics
+
+    lines = (
+        {
+            "text": line.strip(),
+            "title": " ".join(line.split()[:3]),
+            "kind": "long" if len(line.strip()) > 45 else "short",
+        }
+        for _, text in sorted(topics.items())
+        for line in text.splitlines()
+        if 20 <= len(line.strip()) <= 70
+    )
+    seen: dict[str, dict[str, str]] = {}
+    for line in lines:
+        seen.setdefault(line["title"], line)
+    path.write_text("\n".join(json.dumps(line) for line in islice(seen.values(), count)))
+    return path
+
+
+def token_sections(folder: Path) -> dict[str, Any]:
+    """Recipe sections of a token target with a label and a text condition."""
+    return {
+        "modality": {"name": "text", "max_length": 80},
+        "data": {
+            "source": str(write_lines(folder / "lines.jsonl")),
+            "content": "text",
+            "condition": {"kind": "label", "title": "text"},
+        },
+    }
+
+
+def image_sections(folder: Path) -> dict[str, Any]:
+    """Recipe sections of an image target with a label."""
+    return {
+        "modality": "image",
+        "data": {
+            "source": "catalog:digits",
+            "condition": {"label": "label"},
+            "clean": {"limit": 600},
+        },
+        "evaluate": {"extractor": "pixels"},
+    }
+
+
+WORLDS = {Form.TOKENS: token_sections, Form.TENSOR: image_sections}
+
+
+def cases() -> list[tuple[str, Form]]:
+    """Every family with every form of target that it models and a world exists for."""
+    return [(name, form) for name in families.names() for form in sorted(families.find(name).targets) if form in WORLDS]
+
+
+def recipe(name: str, form: Form, folder: Path, **train: Any) -> dict[str, Any]:
+    """A recipe that trains a family's tiny configuration in seconds."""
+    folder.mkdir(parents=True, exist_ok=True)
+    sections = WORLDS[form](folder)
+    kind = families.find(name)
+    if name == "ngram":
+        # Counts are per label; text conditions are refused, which its own test checks.
+        sections["data"]["condition"].pop("title", None)
+    settings = {
+        "steps": STEPS,
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "precision": "float32",
+        "threads": 1,
+        "ema": None,
+        "evaluate_every": STEPS // 2,
+        "tracking": [],
+    }
+    return {
+        **sections,
+        "model": {"family": name, "size": "tiny", "options": dict(kind.tiny)},
+        "train": {**settings, **train},
+    }

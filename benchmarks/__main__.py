@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-REPORTS = HERE / "results"
+REPORTS = HERE / ".work" / "reports"
 ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
 """Huge pages for torch's own allocator on Linux, read when torch is imported; peers get them too."""
 
@@ -23,7 +23,7 @@ def main() -> None:
     names = sys.argv[1:] or known
     if unknown := sorted(set(names) - set(known)):
         sys.exit(f"unknown benchmarks: {', '.join(unknown)}; allowed: {', '.join(known)}")
-    REPORTS.mkdir(exist_ok=True)
+    REPORTS.mkdir(parents=True, exist_ok=True)
     for name in names:
         print(f"benchmark {name} ...", file=sys.stderr, flush=True)
         (REPORTS / f"{name}.json").write_text(_run(name), encoding="utf-8")

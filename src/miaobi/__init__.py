@@ -1,11 +1,11 @@
 """miaobi (妙笔): train, compare, control and serve generative models on your own content.
 
-    import miaobi
+import miaobi
 
-    result = miaobi.train("recipes/text/tang-poems.yaml", run="runs/tang")
-    for item in miaobi.generate("runs/tang", conditions={"title": "春曉"}, n=3):
-        print(item.text)
-    print(miaobi.evaluate("runs/tang"))
+result = miaobi.train("recipes/text/tang-poems.yaml", run="runs/tang")
+for item in miaobi.generate("runs/tang", conditions={"title": "春曉"}, n=3):
+    print(item.text)
+print(miaobi.evaluate("runs/tang"))
 """
 
 from __future__ import annotations

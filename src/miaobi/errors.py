@@ -79,7 +79,7 @@ class UnknownName(RequestError):
         super().__init__(
             f"unknown {kind}",
             given=name,
-            allowed=known if len(known) <= 40 else known[:40] + ["..."],
+            allowed=known if len(known) <= 40 else [*known[:40], "..."],
             cure="; ".join(part for part in (hint, cure) if part) or None,
         )
         self.nearest = near

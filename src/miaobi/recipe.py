@@ -88,12 +88,16 @@ class ModelSettings(Settings):
     size: Size = "small"
     options: dict[str, Any] = Value({}, description="the family's own Config")
     network: dict[str, Any] = Value({}, description="{name: ..., options} for one role, or {role: {name: ...}}")
-    start: str | None = Value(None, description="trainable weights to start from: run:PATH, stage:NAME, hub:ID, starter:NAME")
-    parts: dict[str, str] = Value({}, description="frozen parts: run:PATH, stage:NAME, hub:ID@REVISION, starter:NAME, initial")
+    start: str | None = Value(
+        None, description="trainable weights to start from: run:PATH, stage:NAME, hub:ID, starter:NAME"
+    )
+    parts: dict[str, str] = Value(
+        {}, description="frozen parts: run:PATH, stage:NAME, hub:ID@REVISION, starter:NAME, initial"
+    )
 
 
 class OptimiserSettings(Settings):
-    """``muon`` treats hidden matrices with Muon at ``learning_rate`` and the rest with AdamW at ``other_learning_rate``."""
+    """``muon``: hidden matrices with Muon at ``learning_rate``, the rest with AdamW at ``other_learning_rate``."""
 
     name: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
     betas: tuple[Share, Share] = (0.9, 0.95)
@@ -122,19 +126,25 @@ class TrainSettings(Settings):
 
     steps: Positive | None = None
     epochs: Annotated[float, Value(gt=0, le=1e6)] | None = None
-    minutes: Annotated[float, Value(gt=0, le=1e5)] | None = Value(None, description="turned into steps once, by measurement")
+    minutes: Annotated[float, Value(gt=0, le=1e5)] | None = Value(
+        None, description="turned into steps once, by measurement"
+    )
     batch_size: Positive = 32
     accumulate: Positive = Value(1, description="micro-batches a batch")
     learning_rate: float = Value(3e-4, gt=0, le=10)
-    phase_learning_rate: dict[str, float] = Value({}, description="another rate for a phase, e.g. {discriminator: 1e-4}")
+    phase_learning_rate: dict[str, float] = Value(
+        {}, description="another rate for a phase, e.g. {discriminator: 1e-4}"
+    )
     optimiser: OptimiserSettings = OptimiserSettings()
     schedule: ScheduleSettings = ScheduleSettings()
     clip: float | None = Value(1.0, gt=0, description="largest gradient norm; null leaves gradients alone")
-    ema: Annotated[float, Value(gt=0, lt=1)] | None = Value(0.999, description="decay of the averaged weights; null for none")
+    ema: Annotated[float, Value(gt=0, lt=1)] | None = Value(
+        0.999, description="decay of the averaged weights; null for none"
+    )
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "off"
     threads: Positive | None = Value(None, description="default: measured, then fixed in the run")
-    evaluate_every: Positive | None = Value(None, description="steps; default: a twentieth of the run")
+    evaluate_every: Positive | None = Value(None, description="steps; default: a twentieth of the run, or less often")
     checkpoint_every: Positive | None = Value(None, description="steps; default: as evaluate_every")
     sample_every: Positive | None = Value(None, description="steps between live samples; default: as evaluate_every")
     early_stopping: EarlyStopping | None = None
@@ -215,7 +225,9 @@ def shipped() -> dict[str, Path]:
     package = Path(__file__).resolve().parent
     # A wheel carries the folder inside the package; a checkout has it at its root.
     folders = [folder for folder in (package / "recipes", package.parent.parent / "recipes") if folder.is_dir()]
-    return {path.relative_to(root).with_suffix("").as_posix(): path for root in folders[:1] for path in root.rglob("*.yaml")}
+    return {
+        path.relative_to(root).with_suffix("").as_posix(): path for root in folders[:1] for path in root.rglob("*.yaml")
+    }
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -226,7 +238,7 @@ class _UniqueKeys(yaml.SafeLoader):
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         if twice:
             raise InvalidRecipe(f"key given twice at line {node.start_mark.line + 1}", given=twice)
-        return super().construct_mapping(node, deep)  # type: ignore[no-any-return]
+        return super().construct_mapping(node, deep)
 
 
 # YAML 1.1 reads 3e-4 as text; every user means a number.
@@ -253,7 +265,11 @@ def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     if path.is_dir() and (path / "recipe.yaml").exists():
         path = path / "recipe.yaml"
     if not path.is_file():
-        raise RunFolderError("no such recipe", given=str(source), cure="give a recipe.yaml, a run folder, or a name from `miaobi list recipes`")
+        raise RunFolderError(
+            "no such recipe",
+            given=str(source),
+            cure="give a recipe.yaml, a run folder, or a name from `miaobi list recipes`",
+        )
     if path.stat().st_size > 1 << 20:
         raise InvalidRecipe("a recipe is larger than 1 MiB", given=str(path))
     try:

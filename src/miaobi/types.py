@@ -111,7 +111,7 @@ class Field(_Tensors):
     """A batch of one thing: the target, or one condition.
 
     Attributes:
-        values: TENSOR ``[B, C, *space]`` in [-1, 1]; TOKENS ``[B, L]`` int64 (zero past the length); LABEL ``[B]`` int64.
+        values: TENSOR ``[B, C, *space]`` in [-1, 1]; TOKENS ``[B, L]`` int64, zero past its end; LABEL ``[B]`` int64.
         lengths: TOKENS: ``[B]`` int64; ``None`` where every row is full.
         weight: loss mask or weight, the shape of ``values`` without channels; ``None`` is all ones.
         segments: TOKENS: ``[B, L]`` which packed item a position belongs to; ``None`` is one item a row.

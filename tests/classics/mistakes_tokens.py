@@ -46,7 +46,8 @@ MISTAKES = [
         "hidden state carried from one batch into the next",
         _CELLS,
         "            return self.dropout(self.layers(x)[0])  # type: ignore[no-any-return]",
-        "            out, self.carried = self.layers(x, getattr(self, 'carried', None))\n            return self.dropout(out)",
+        "            out, self.carried = self.layers(x, getattr(self, 'carried', None))\n"
+        "            return self.dropout(out)",
         _TESTS + "test_hidden_state_lives_through_an_item_and_ends_with_it",
     ),
     Mistake(

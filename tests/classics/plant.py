@@ -61,7 +61,17 @@ def _caught(mistake: Mistake) -> bool:
         shutil.copy2(ROOT / "pyproject.toml", copy)
         (copy / PACKAGE / mistake.file).write_text(planted(mistake), encoding="utf-8")
         environment = {**os.environ, "PYTHONPATH": str(copy / "src"), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-rf", "-p", "no:cacheprovider", f"tests/classics/{mistake.test}"]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-rf",
+            "-p",
+            "no:cacheprovider",
+            f"tests/classics/{mistake.test}",
+        ]
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     caught = done.returncode == 1 and "FAILED" in done.stdout
     reason = next((line for line in done.stdout.splitlines() if line.startswith("E ")), done.stdout[-300:])

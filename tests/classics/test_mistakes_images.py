@@ -49,7 +49,7 @@ def test_the_discriminators_turn_leaves_the_generator_alone(loss):
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_generators_turn_leaves_the_discriminator_alone(loss):
     """Gradients accumulated across phases: the discriminator must not start its turn with the generator's."""
-    family = family_of("gan", {"loss": loss, "latent": 4})
+    family = family_of("gan", {"loss": loss, "latent": 4, "penalty_interval": 1})
     for phase, other in zip(family.phases(), ("generator", "discriminator"), strict=True):
         freeze_but(family, phase.modules)
         family(batch_of(), phase.name, SEEDS).total.backward()

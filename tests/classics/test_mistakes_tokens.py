@@ -103,7 +103,9 @@ def test_top_p_samples_within_the_nucleus():
     first = built.sample({}, controls=controls, seeds=seeds_of(0, range(300)))
     drawn = {int(v[0]) if n else built.layout.end for v, n in zip(first.values, first.lengths, strict=True)}
     with torch.no_grad():
-        probabilities = built.network(torch.tensor([[built.layout.begin]]))[0, -1, : built.layout.outputs.size].softmax(-1)
+        probabilities = built.network(torch.tensor([[built.layout.begin]]))[0, -1, : built.layout.outputs.size].softmax(
+            -1
+        )
     best, order = probabilities.sort(descending=True)
     nucleus = set(order[: int((best.cumsum(0) < 0.7).sum()) + 1].tolist())
     assert drawn == nucleus

@@ -19,8 +19,18 @@ def data(tmp_path):
     recipe = Recipe.load(
         {
             **image_sections(tmp_path),
-            "model": {"family": "gan", "size": "tiny", "network": {"name": "mlp"}, "options": {"loss": "non_saturating"}},
-            "train": {"optimiser": SGD, "learning_rate": 0.1, "clip": None, "schedule": {"name": "constant", "warmup": 0}},
+            "model": {
+                "family": "gan",
+                "size": "tiny",
+                "network": {"name": "mlp"},
+                "options": {"loss": "non_saturating"},
+            },
+            "train": {
+                "optimiser": SGD,
+                "learning_rate": 0.1,
+                "clip": None,
+                "schedule": {"name": "constant", "warmup": 0},
+            },
         }
     )
     return recipe, prepare(recipe)
@@ -72,19 +82,24 @@ def test_a_step_uses_this_batchs_gradient_once(data):
 
 
 def test_training_data_is_never_called_test_data(data):
-    recipe, prepared = data
+    _recipe, prepared = data
     parts = [set(part.ids.tolist()) for part in (prepared.train, prepared.validation, prepared.test)]
     assert all(parts)
     assert not parts[0] & parts[1]
     assert not parts[0] & parts[2]
     assert not parts[1] & parts[2]
-    packed = [{prepared.modality.pack(item) for item in part.items(range(len(part)))} for part in (prepared.train, prepared.test)]
+    packed = [
+        {prepared.modality.pack(item) for item in part.items(range(len(part)))}
+        for part in (prepared.train, prepared.test)
+    ]
     assert not packed[0] & packed[1]
 
 
 def test_evaluation_reads_the_held_out_part(data, monkeypatch):
     recipe, prepared = data
-    recipe = Recipe.load(recipe, ["model.family=vae", "model.network.name=mlp", "model.options={importance_samples: 1}"])
+    recipe = Recipe.load(
+        recipe, ["model.family=vae", "model.network.name=mlp", "model.options={importance_samples: 1}"]
+    )
     family = models.build(recipe, prepared.target, prepared.specs)
     touched = []
     original = type(prepared.train).batch

@@ -16,8 +16,8 @@ from miaobi import training
 from miaobi.data import prepare
 from miaobi.errors import CorruptFile, DataError, InvalidRecipe, MiaobiError, RunFolderError, SaveFailed, UnknownName
 from miaobi.recipe import Recipe
-from tests.support.worlds import recipe
 from miaobi.types import Form
+from tests.support.worlds import recipe
 
 TEXT = {"modality": "text", "data": {"source": "?"}, "model": {"family": "autoregressive", "size": "tiny"}}
 IMAGE = {"modality": "image", "data": {"source": "?"}, "model": {"family": "vae", "size": "tiny"}}
@@ -58,8 +58,16 @@ def huge_png(path, side=20_000):
         ({"modality": "txet"}, UnknownName, "did you mean text"),
         ({"model": {"family": "autoregresive"}}, UnknownName, "did you mean autoregressive"),
         ({"model": {"family": "vae"}}, MiaobiError, "does not model"),
-        ({"model": {"family": "autoregressive", "network": {"name": "trnsformer"}}}, UnknownName, "did you mean transformer"),
-        ({"model": {"family": "autoregressive", "network": {"name": "lstm", "widht": 3}}}, InvalidRecipe, "unknown key"),
+        (
+            {"model": {"family": "autoregressive", "network": {"name": "trnsformer"}}},
+            UnknownName,
+            "did you mean transformer",
+        ),
+        (
+            {"model": {"family": "autoregressive", "network": {"name": "lstm", "widht": 3}}},
+            InvalidRecipe,
+            "unknown key",
+        ),
         ({"model": {"family": "autoregressive", "options": {"smothing": 3}}}, InvalidRecipe, "unknown key"),
         ({"modality": {"name": "text", "tokeniser": "bpe"}}, InvalidRecipe, "did you mean tokenizer"),
         ({"train": {"steps": "many"}}, InvalidRecipe, "'many'"),
@@ -74,7 +82,9 @@ def test_a_recipe_that_cannot_work_is_refused_before_any_work(tmp_path, change, 
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-@pytest.mark.parametrize("name", ["absent.jsonl", "absent_folder/", "catalog:tang-poemz", "empty.jsonl", "empty_folder"])
+@pytest.mark.parametrize(
+    "name", ["absent.jsonl", "absent_folder/", "catalog:tang-poemz", "empty.jsonl", "empty_folder"]
+)
 def test_no_data_says_what_to_do(tmp_path, name):
     (tmp_path / "empty.jsonl").touch()
     (tmp_path / "empty_folder").mkdir()
@@ -109,7 +119,7 @@ def test_too_many_bad_files_stop(tmp_path):
     folder = pictures(tmp_path / "pictures", 6)
     for index in range(6):
         (folder / f"bad{index}.png").write_text("not a picture")
-    with pytest.raises(DataError, match="bad0.png"):
+    with pytest.raises(DataError, match=r"bad0\.png"):
         prepared(IMAGE, folder)
 
 
@@ -136,7 +146,11 @@ def test_broken_text_is_skipped_by_line_and_empty_items_too(tmp_path):
 def test_one_line_of_fifty_megabytes(tmp_path):
     path = tmp_path / "long.txt"
     path.write_text("All work and no play makes a dull day. " * (50_000_000 // 39))
-    recipe_of = {**TEXT, "modality": {"name": "text", "context": 64}, "data": {"source": str(path), "split": {"by": "position", "test": 0}}}
+    recipe_of = {
+        **TEXT,
+        "modality": {"name": "text", "context": 64},
+        "data": {"source": str(path), "split": {"by": "position", "test": 0}},
+    }
     data = prepare(Recipe.load(recipe_of))
     assert len(data.train) > 100_000
     assert data.train.batch([0]).target.values.shape == (1, 65)

@@ -133,7 +133,9 @@ def test_accumulation_equals_the_large_batch(name, form):
         micro = gradients(family, phase.name, [batch.select(p) for p in parts], [seeds[p] for p in parts])
         assert whole.keys() == micro.keys() != set()
         for key in whole:
-            torch.testing.assert_close(whole[key], micro[key], rtol=1e-3, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}")
+            torch.testing.assert_close(
+                whole[key], micro[key], rtol=1e-3, atol=1e-5, msg=lambda m, key=key: f"{key}: {m}"
+            )
 
 
 @every
@@ -172,7 +174,9 @@ def test_dropped_conditions_are_really_gone(name, form):
     batch = data_of(name, form).train.batch(range(8))
     dropped = family.drop_conditions(batch, seeds_of(0, batch.ids))
     assert all(not field.is_present().any() for field in dropped.conditions.values())
-    other = replace(batch, conditions={key: field.select(torch.arange(8).flip(0)) for key, field in batch.conditions.items()})
+    other = replace(
+        batch, conditions={key: field.select(torch.arange(8).flip(0)) for key, field in batch.conditions.items()}
+    )
     family.eval()
     for phase in family.phases():
         seeds = seeds_of(1, batch.ids)

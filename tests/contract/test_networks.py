@@ -171,8 +171,7 @@ def test_cached_equals_uncached_with_rows_of_different_lengths(name, case):
         full = network(x)
         cache = network.new_cache(4, 12)
         logits = [network.prefill(x[:, :5], lengths, cache)]
-        for offset in range(3):
-            logits.append(network.step(x[torch.arange(4), lengths + offset], cache))
+        logits += [network.step(x[torch.arange(4), lengths + offset], cache) for offset in range(3)]
     for offset, got in enumerate(logits):
         torch.testing.assert_close(got, full[torch.arange(4), lengths - 1 + offset], rtol=1e-4, atol=1e-4)
     assert cache.lengths.tolist() == (lengths + 3).tolist()

@@ -66,7 +66,7 @@ def test_penalties_come_with_the_loss_or_as_asked():
 
 def test_a_rare_penalty_weighs_as_much_as_a_constant_one():
     options = {"latent": 4, "r1": 2.0, "r2": 3.0}
-    constant, rare = family_of("gan", options), family_of("gan", {**options, "penalty_interval": 4})
+    constant, rare = (family_of("gan", {**options, "penalty_interval": every}) for every in (1, 4))
     batch, seeds = batch_of(), seeds_of(1, range(6))
     together = constant(batch, "discriminator", seeds).total
     apart = rare(batch, "discriminator", seeds).total + rare(batch, "penalty", seeds).total / 4
@@ -84,7 +84,7 @@ def test_r1_reads_data_and_r2_samples():
     other.target.values.neg_()
     for weights, depends in (({"r1": 1.0, "r2": 0.0}, True), ({"r1": 0.0, "r2": 1.0}, False)):
         family = family_of("gan", {"latent": 4, **weights})
-        penalties = [family(b, "discriminator", seeds).parts["penalty"] for b in (batch, other)]
+        penalties = [family(b, "penalty", seeds).parts["penalty"] for b in (batch, other)]
         assert (not torch.equal(*penalties)) == depends
 
 
@@ -115,7 +115,8 @@ def test_the_condition_reaches_both_sides():
 def test_a_tiny_gan_learns_two_clusters():
     torch.manual_seed(0)
     target = Spec(Form.TENSOR, 2)
-    family = family_of("gan", {"latent": 4, "r1": 0.1, "r2": 0.1}, target=target).train()
+    options = {"latent": 4, "r1": 0.1, "r2": 0.1, "penalty_interval": 1}
+    family = family_of("gan", options, target=target).train()
     rates = {"lr": 3e-3, "betas": (0.0, 0.99)}
     optimisers = {p.name: torch.optim.Adam(getattr(family, p.name).parameters(), **rates) for p in family.phases()}
     centres = torch.tensor([[0.7, 0.7], [-0.7, -0.7]])

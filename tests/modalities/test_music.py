@@ -102,6 +102,13 @@ def test_any_tokens_decode(tokens, tokenizer):
     assert made.unpack(made.pack(item)).note_num() == item.note_num()
 
 
+def test_long_streams_of_random_tokens_decode():
+    made = music()
+    for seed in range(20):
+        tokens = np.random.default_rng(seed).integers(0, made.spec.vocabulary, 512)
+        assert made.decode(tokens).note_num() > 0
+
+
 @pytest.mark.parametrize("program", [0, 52])
 def test_voices_of_one_program_in_unison_stay_two(tmp_path, program):
     made = music(score(melody(60, 62, 64), melody(60, 62, 67), program=program))

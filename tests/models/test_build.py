@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -53,5 +54,34 @@ def test_a_wrong_role_network_or_option_is_refused_by_name():
 
 
 def test_a_family_that_cannot_model_the_target_names_those_that_can():
-    with pytest.raises(Unsupported, match="use one of.*autoregressive"):
+    with pytest.raises(Unsupported, match=r"use one of.*autoregressive"):
         build(target=TOKENS)
+
+
+def test_a_model_starts_from_another_run(tmp_path):
+    from miaobi import modalities
+    from miaobi.models import Model
+
+    modality = modalities.create({"name": "image", "size": 8, "mode": "L"})
+    modality.fit([np.zeros((8, 8, 1), dtype=np.uint8)])
+    first = build(seed=1)
+    models.save(Model(first, modality), tmp_path / "model")
+    started = build(start=f"run:{tmp_path}")
+    assert all(torch.equal(left, right) for left, right in zip(first.parameters(), started.parameters(), strict=True))
+    with pytest.raises(Unsupported, match="another shape"):
+        build(start=f"run:{tmp_path}", options={"latent": 3})
+    with pytest.raises(Unsupported, match=r"allowed: run:PATH"):
+        build(start="hub:somebody/something")
+
+
+def test_a_part_is_loaded_frozen(tmp_path):
+    from miaobi import modalities
+    from miaobi.models import Model
+
+    modality = modalities.create({"name": "image", "size": 8, "mode": "L"})
+    modality.fit([np.zeros((8, 8, 1), dtype=np.uint8)])
+    models.save(Model(build(), modality), tmp_path / "model")
+    with_part = build(parts={"judge": f"run:{tmp_path}"})
+    part = with_part.parts_by_name["judge"]
+    assert not any(parameter.requires_grad for parameter in part.parameters())
+    assert not any(name.startswith("judge") or "parts" in name for name in with_part.state_dict())

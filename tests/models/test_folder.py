@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from miaobi import models, modalities
+from miaobi import modalities, models
 from miaobi.errors import CorruptFile, RunFolderError, SaveFailed, Unsupported
 from miaobi.models import Model
 from miaobi.models.weights import load_into, tensors_of
@@ -17,7 +17,9 @@ def model():
     modality.fit(["a poem", "another poem"])
     own = modalities.create("label")
     own.fit(["tang", "song"])
-    recipe = Recipe.load({"modality": "text", "data": {"source": "-"}, "model": {"family": "autoregressive", "size": "tiny"}})
+    recipe = Recipe.load(
+        {"modality": "text", "data": {"source": "-"}, "model": {"family": "autoregressive", "size": "tiny"}}
+    )
     from dataclasses import replace
 
     specs = {"title": replace(modality.spec, shared=True), "dynasty": own.spec}

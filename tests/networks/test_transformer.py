@@ -22,7 +22,13 @@ def tokens(rows=3, length=20):
     return torch.randint(50, (rows, length), generator=torch.Generator().manual_seed(1))
 
 
-SHAPES = [{}, {"qk_norm": False}, {"key_heads": 2}, {"tied": False, "head_width": 8}, {"key_heads": 1, "qk_norm": False}]
+SHAPES = [
+    {},
+    {"qk_norm": False},
+    {"key_heads": 2},
+    {"tied": False, "head_width": 8},
+    {"key_heads": 1, "qk_norm": False},
+]
 
 
 @pytest.mark.parametrize("options", SHAPES)
@@ -34,8 +40,7 @@ def test_cached_equals_uncached_after_two_prefills_of_ragged_rows(options, dtype
         full = built(x)
         cache = built.new_cache(3, 16, dtype)
         got = [(built.prefill(x[:, :7], lengths, cache), lengths)]
-        for fed in range(1, 4):
-            got.append((built.step(x[rows, lengths + fed - 1], cache), lengths + fed))
+        got += [(built.step(x[rows, lengths + fed], cache), lengths + fed + 1) for fed in range(3)]
         more, at = torch.tensor([3, 1, 2]), lengths + 3
         again = torch.stack([x[row, at[row] : at[row] + 3] for row in range(3)])
         got.append((built.prefill(again, more, cache), at + more))
@@ -131,9 +136,11 @@ def _preset(size, port):
     return Transformer(Transformer.preset(size, port, port, {}), port, port, {})
 
 
-@pytest.mark.parametrize("options", [{"width": 65}, {"heads": 3, "width": 48, "key_heads": 2}, {"width": 12, "heads": 4}])
+@pytest.mark.parametrize(
+    "options", [{"width": 65}, {"heads": 3, "width": 48, "key_heads": 2}, {"width": 12, "heads": 4}]
+)
 def test_shapes_that_do_not_divide_are_refused(options):
-    with pytest.raises(ValidationError, match="divide|odd"):
+    with pytest.raises(ValidationError, match=r"divide|odd"):
         Transformer.Config(**{"heads": 4, **options})
 
 

@@ -73,7 +73,6 @@ def test_known_values_never_change():
     assert torch.allclose(noise(seeds_of(0, [0, 1]), "z", (3,)), known, atol=1e-6)
 
 
-
 @given(st.integers(-(2**63), 2**63 - 1), st.lists(st.integers(0, 2**62) | st.text(max_size=8), max_size=5))
 @settings(max_examples=50, deadline=None)
 def test_deriving_one_seed_equals_deriving_a_batch_of_one(seed, keys):

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import Field as Value
@@ -31,7 +32,9 @@ class Ports:
 class FamilyConfig(Settings):
     """What every family's ``Config`` has."""
 
-    condition_drop: float = Value(0.1, ge=0, le=1, description="share of items whose conditions are dropped in training")
+    condition_drop: float = Value(
+        0.1, ge=0, le=1, description="share of items whose conditions are dropped in training"
+    )
 
 
 class Controls(Settings):
@@ -128,8 +131,7 @@ class Family(nn.Module, ABC):
     @property
     def device(self) -> Any:
         """Where the parameters and buffers are."""
-        tensor = next(self.parameters(), None)
-        tensor = next(self.buffers(), None) if tensor is None else tensor
+        tensor = next(chain[Tensor](self.parameters(), self.buffers()), None)
         return "cpu" if tensor is None else tensor.device
 
 

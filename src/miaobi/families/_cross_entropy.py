@@ -64,11 +64,13 @@ class _HeadLoss(torch.autograd.Function):
             rows = slice(start, start + chunk)
             log_probs = F.linear(hidden[rows], head).float().log_softmax(-1)
             own = -log_probs.gather(1, targets[rows, None])[:, 0]
-            nats += own @ weight[rows]
-            total += (1 - smoothing) * (own @ weight[rows]) - smoothing * (log_probs.mean(1) @ weight[rows])
+            # Not as matrix products, which autocast would round.
+            nats += (own * weight[rows]).sum()
+            total -= smoothing * (log_probs.mean(1) * weight[rows]).sum()
             grad = _logit_grad(log_probs, targets[rows], weight[rows], smoothing).to(hidden.dtype)
             torch.mm(grad, head, out=hidden_grad[rows])
             head_grad += grad.T @ hidden[rows]
+        total += (1 - smoothing) * nats
         ctx.save_for_backward(hidden_grad, head_grad)
         ctx.mark_non_differentiable(nats)
         return total, nats

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from miaobi.generation.generate import Generated, generate
+from miaobi.generation.pipeline import Generated, generate
 
 __all__ = ["Generated", "generate"]

@@ -26,7 +26,9 @@ def condition_fields(model: Model, given: Mapping[str, Any], rows: int) -> dict[
     """
     for name in given:
         if name not in model.conditions:
-            raise UnknownName("condition", name, model.conditions, cure=None if model.conditions else "the model has none")
+            raise UnknownName(
+                "condition", name, model.conditions, cure=None if model.conditions else "the model has none"
+            )
     return {
         name: _field(model.conditions[name], given[name], rows) if name in given else absent(spec, rows)
         for name, spec in model.family.conditions.items()
@@ -44,7 +46,9 @@ def absent(spec: Spec, rows: int) -> Field:
     return Field(torch.zeros(rows, 1, dtype=torch.int64), lengths=lengths, present=present)
 
 
-def prompt_parts(model: Model, prompt: str | None, given: Mapping[str, Any]) -> tuple[np.ndarray | None, dict[str, Any]]:
+def prompt_parts(
+    model: Model, prompt: str | None, given: Mapping[str, Any]
+) -> tuple[np.ndarray | None, dict[str, Any]]:
     """What a prompt means: the start of a token target, or the value of the only text condition.
 
     Returns:

@@ -152,11 +152,11 @@ def quantiles(values: Sequence[float]) -> dict[str, float]:
 
 def collate_tokens(arrays: Sequence[np.ndarray]) -> Field:
     """Token arrays padded with zero to the longest, with lengths."""
-    lengths = torch.tensor([len(array) for array in arrays], dtype=torch.int64)
-    values = torch.zeros(len(arrays), int(lengths.max()) if len(arrays) else 0, dtype=torch.int64)
-    for row, array in enumerate(arrays):
-        values[row, : len(array)] = torch.from_numpy(np.asarray(array, dtype=np.int64))
-    return Field(values, lengths=lengths)
+    lengths = np.array([len(array) for array in arrays], dtype=np.int64)
+    values = np.zeros((len(arrays), int(lengths.max(initial=0))), dtype=np.int64)
+    if values.size:
+        values[np.arange(values.shape[1]) < lengths[:, None]] = np.concatenate(arrays)
+    return Field(torch.from_numpy(values), lengths=torch.from_numpy(lengths))
 
 
 def split_tokens(values: Tensor, lengths: Tensor | None) -> list[np.ndarray]:

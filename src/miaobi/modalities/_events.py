@@ -34,8 +34,9 @@ class NoteTokens:
         vocabulary: dict[str, int] = self._tokenizer.vocab
         self._voice_ids = np.array([vocabulary[f"Program_{voice}"] for voice in range(voices)])
         self._pitch_ids = np.array([vocabulary[f"Pitch_{pitch}"] for pitch in range(_PITCHES)])
-        fused = {*self._voice_ids.tolist(), *self._pitch_ids.tolist(), *self._tokenizer.special_tokens_ids}
-        self._other_ids = np.array(sorted(set(vocabulary.values()) - fused))
+        # By name, because miditok's vocabulary also has a pitch 128 that no note can have.
+        fused = {number for name, number in vocabulary.items() if name.startswith(("Program_", "Pitch_"))}
+        self._other_ids = np.array(sorted(set(vocabulary.values()) - fused - set(self._tokenizer.special_tokens_ids)))
         self._first_note = len(self._other_ids)
         self.size = self._first_note + voices * _PITCHES
         """Number of distinct tokens."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from miaobi import families, modalities, plugins
 from miaobi.errors import CorruptFile, RunFolderError, SaveFailed, Unsupported
 from miaobi.families import Family
 from miaobi.modalities import Modality
-from miaobi.models.build import describe, rebuild
+from miaobi.models.construct import describe, rebuild
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
 
 FORMAT = 1
@@ -106,7 +105,9 @@ def resolve(source: Path | str) -> Path:
         "no model here",
         given=text,
         allowed="a run folder or a model folder",
-        cure=f"finish the run first: miaobi train {text} --resume" if (folder / "recipe.yaml").exists() else "check the path",
+        cure=f"finish the run first: miaobi train {text} --resume"
+        if (folder / "recipe.yaml").exists()
+        else "check the path",
     )
 
 
@@ -202,9 +203,9 @@ def _carry_over(old: Path, fresh: Path) -> None:
 def _replace(folder: Path, fresh: Path) -> None:
     fresh.chmod(0o755)
     if not folder.exists():
-        os.replace(fresh, folder)
+        fresh.replace(folder)
         return
     doomed = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    os.replace(folder, doomed / "model")
-    os.replace(fresh, folder)
+    folder.replace(doomed / "model")
+    fresh.replace(folder)
     shutil.rmtree(doomed, ignore_errors=True)

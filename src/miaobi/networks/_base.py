@@ -65,7 +65,7 @@ class TokenNetwork(Network):
 
     ``forward(x, conditions, lengths=None, segments=None)`` takes integers ``[B, L]`` or probabilities ``[B, L, V]``
     and gives logits ``[B, L, V]``; position t sees positions up to t of its own segment only. Padding is on the right.
-    With ``logits=False`` it gives what the one matrix ``head`` turns into logits, so that a loss need not hold them all.
+    With ``logits=False`` it gives what the one matrix ``head`` turns into logits, so a loss need not hold them all.
     """
 
     @property
@@ -104,7 +104,7 @@ class TokenNetwork(Network):
 
     @abstractmethod
     def new_cache(self, rows: int, span: int, dtype: torch.dtype | None = None) -> Cache:
-        """An empty cache for ``rows`` sequences of up to ``span`` tokens each, over the weights as they are now.
+        """An empty cache for ``rows`` sequences of up to ``span`` tokens each, for the weights as they are now.
 
         ``dtype`` is the least precise arithmetic allowed in `prefill` and `step` (``None``: the parameters' own); a
         network may stay more precise.

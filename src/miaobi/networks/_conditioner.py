@@ -18,11 +18,10 @@ from miaobi.types import Condition, Field, Form, Settings, Spec
 class Conditioning(Settings):
     """How one condition enters a network.
 
-    ``how``: ``vector`` (pooled), ``sequence`` (kept apart, for attention) or ``spatial`` (resized and concatenated by the
-    network); ``None`` takes vector, and spatial for a tensor with the target's space.
+    ``how``: ``vector`` (pooled), ``sequence`` (kept apart, for attention) or ``spatial`` (concatenated by the network).
     """
 
-    how: Literal["vector", "sequence", "spatial"] | None = None
+    how: Literal["vector", "sequence", "spatial"] = "vector"
     depth: int = Value(1, ge=0, le=12, description="layers of the token encoder")
 
 
@@ -36,7 +35,7 @@ class Conditioner(nn.Module):
     def __init__(self, specs: dict[str, Spec], options: dict[str, Conditioning], width: int) -> None:
         super().__init__()
         self.specs = dict(specs)
-        self.how = {name: _how(spec, options.get(name, Conditioning())) for name, spec in specs.items()}
+        self.how = {name: options.get(name, Conditioning()).how for name, spec in specs.items()}
         self.encoders = nn.ModuleDict(
             {
                 name: _encoder(spec, options.get(name, Conditioning()), width)
@@ -44,9 +43,7 @@ class Conditioner(nn.Module):
                 if self.how[name] != "spatial"
             }
         )
-        self.nulls = nn.ParameterDict(
-            {name: nn.Parameter(torch.zeros(width)) for name in self.encoders}
-        )
+        self.nulls = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in self.encoders})
 
     def forward(self, conditions: dict[str, Field] | None, rows: int) -> Condition:
         """The condition of ``rows`` items; a name that is missing counts as absent for every row."""
@@ -128,7 +125,9 @@ class _TokenEncoder(nn.Module):
         if self.layers is not None and self.out is not None:
             lengths = mask.sum(1).clamp(min=1).cpu()
             packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-            x, _ = nn.utils.rnn.pad_packed_sequence(self.layers(packed)[0], batch_first=True, total_length=mask.shape[1])
+            x, _ = nn.utils.rnn.pad_packed_sequence(
+                self.layers(packed)[0], batch_first=True, total_length=mask.shape[1]
+            )
             x = self.out(x)
         return x, mask
 
@@ -160,7 +159,3 @@ def _encoder(spec: Spec, options: Conditioning, width: int) -> nn.Module:
     if spec.form is Form.TOKENS:
         return _TokenEncoder(spec, options.depth, width)
     return _TensorEncoder(spec, width)
-
-
-def _how(spec: Spec, options: Conditioning) -> str:
-    return options.how or "vector"

@@ -29,7 +29,7 @@ class _Matrix:
     """A frozen linear map, packed where that is possible."""
 
     def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
-        plain = weight.to(dtype)
+        plain = weight.to(dtype, copy=True)
         packed = pack_linear(plain)
         self.packed, self.weight = packed is not None, plain if packed is None else packed
 
@@ -74,7 +74,7 @@ class Weights:
         self.heads, self.key_heads, self.head_size = config.heads, config.key_count, config.head_size
         self.rotary_base = config.rotary_base
         self.turned = config.heads + config.key_count
-        self.embedding = network.embed_tokens.weight.to(dtype)
+        self.embedding = network.embed_tokens.weight.to(dtype, copy=True)
         self.layers = [_LayerWeights(layer, config, dtype) for layer in network.layers]
         self.last = _Matrix(network.head * network.norm.weight * config.width**0.5, torch.float32)
         self.floor = torch.tensor((config.width * config.eps) ** 0.5, device=self.device)

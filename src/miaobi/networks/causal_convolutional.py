@@ -100,9 +100,9 @@ class _Layer(nn.Module):
         self.past = (config.kernel - 1) * dilation
         self.norm = nn.LayerNorm(config.width)
         self.convolution = nn.Conv1d(config.width, 2 * config.width, config.kernel, dilation=dilation)
-        self.output = nn.Linear(config.width, config.width, bias=False)
+        self.mix = nn.Linear(config.width, config.width, bias=False)
         self.dropout = nn.Dropout(config.dropout)
-        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.mix.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.branch(F.pad(self.norm(x), (0, 0, self.past, 0)))
@@ -110,7 +110,7 @@ class _Layer(nn.Module):
     def branch(self, x: Tensor) -> Tensor:
         """``[B, past + L, D]`` normalised inputs, the past included, to ``[B, L, D]``."""
         gated = F.glu(self.convolution(x.transpose(1, 2)), dim=1)
-        return self.dropout(self.output(gated.transpose(1, 2)))  # type: ignore[no-any-return]
+        return self.dropout(self.mix(gated.transpose(1, 2)))  # type: ignore[no-any-return]
 
 
 class ConvolutionalCache:

@@ -29,7 +29,7 @@ from miaobi.networks._resampling import (
 from miaobi.networks._residual import Down, Pyramid, Up
 from miaobi.types import Condition, Field, Form, Size, Spec
 
-_SIZES = SizeTable(width=(16, 32, 96), depth=(1, 1, 2))
+_SIZES = SizeTable(width=(8, 16, 64), depth=(1, 1, 2))
 
 
 class Convolutional(Network):

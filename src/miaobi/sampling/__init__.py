@@ -1,0 +1,1 @@
+"""Sampling: counter-based noise, token-by-token decoding, and what shapes a draw."""

@@ -10,7 +10,7 @@ from typing import cast
 
 import torch
 
-from miaobi import models
+from miaobi import evaluation, models
 from miaobi.data import Loader, Prepared
 from miaobi.errors import InvalidRecipe
 from miaobi.families import Counting, Family, require
@@ -23,6 +23,9 @@ from miaobi.training.schedule import factor
 from miaobi.training.state import RunState
 from miaobi.training.step import Outcome, PhaseRunner
 from miaobi.types import Batch, Phase
+
+_COMPILER_WARNINGS = (".*torch.jit.script_method", r"The \.grad attribute of a Tensor that is not a leaf")
+"""What torch says about itself while it compiles."""
 
 
 class Assembly:
@@ -37,14 +40,18 @@ class Assembly:
         family: in training mode, on its device, with equal weights for equal recipes.
         phases: the turns of a step; empty for a family that counts.
         average: of what is shipped; ``None`` where the recipe wants none.
+        compiled: whether its networks are.
     """
 
     def __init__(self, recipe: Recipe, prepared: Prepared, processes: Processes) -> None:
         self.recipe, self.prepared, self.processes = recipe, prepared, processes
         settings = recipe.train
+        self.compiled = False
         self.family: Family = models.build(recipe, prepared.target, prepared.specs).to(processes.device).train()
         self.phases = self.family.phases()
         _check(recipe, self.family)
+        figures = [self.family.metric(prepared.target.form), *recipe.evaluate.metrics]
+        evaluation.check(figures, self.family, prepared.modality, recipe.evaluate.extractor)
         self.optimisers = optimisers.build(self.family, self.phases, settings)
         self.runner = self._runner() if self.phases else None
         shipped = self.family.shipped()
@@ -90,9 +97,10 @@ class Assembly:
         """Set the arithmetic of forward passes, and whether networks are compiled."""
         if self.runner is not None:
             self.runner.precision = precision
-        if compiled:
-            # torch's own deprecation, raised while it compiles.
-            warnings.filterwarnings("ignore", message=".*torch.jit.script_method.*", category=DeprecationWarning)
+        if compiled and not self.compiled:
+            self.compiled = True
+            for message in _COMPILER_WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
             for network in self.family.children():
                 if isinstance(network, Network):
                     network.compile()
@@ -102,7 +110,7 @@ class Assembly:
         """What would be shipped now, with averaged weights, in eval mode; training goes on undisturbed afterwards."""
         self.family.eval()
         # Shapes met only here are not worth compiling for.
-        stance = "force_eager" if self.recipe.train.compile == "on" else "default"
+        stance = "force_eager" if self.compiled else "default"
         try:
             with torch.no_grad(), torch.compiler.set_stance(stance):
                 if self.average is None:

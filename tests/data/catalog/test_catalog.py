@@ -3,7 +3,6 @@ from __future__ import annotations
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from miaobi import modalities
@@ -93,5 +92,5 @@ def test_fashion_mnist_is_divided_as_given() -> None:
     assert len(made.train) + len(made.validation) == 60_000
     assert abs(len(made.validation) - 6000) < 300
     shown = made.test.batch(range(2))
-    labels = [made.conditions["label"].decode(np.array(value)) for value in shown.conditions["label"].values]
+    labels = [made.conditions["label"].decode(value) for value in shown.conditions["label"].values.numpy()]
     assert labels == ["ankle boot", "pullover"]

@@ -108,4 +108,3 @@ def _check(n: int, seed: int) -> None:
         raise InvalidRecipe("the number of items is out of range", given=n, allowed=f"1 to {MOST_ITEMS}")
     if not 0 <= seed < 2**62:
         raise InvalidRecipe("the seed is out of range", given=seed, allowed="0 to 2**62 - 1")
-

@@ -14,8 +14,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 REPORTS = HERE / ".work" / "reports"
-ENVIRONMENT = {"THP_MEM_ALLOC_ENABLE": "1", "TOKENIZERS_PARALLELISM": "false"}
-"""Huge pages for torch's own allocator on Linux, read when torch is imported; peers get them too."""
+ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}
 
 
 def main() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -36,6 +38,43 @@ class Report:
         json.dump(vars(self), sys.stdout)
 
 
+class Apart:
+    """A contestant in a process of its own, so that memory settings of one do not reach the others.
+
+    Args:
+        target: ``MODULE:FUNCTION``, called in the new process; gives the contestant.
+        environment: beside the present one; read when torch is imported there.
+    """
+
+    def __init__(self, target: str, environment: Mapping[str, str] | None = None) -> None:
+        command = [sys.executable, "-c", _SERVE, target]
+        settings = {**os.environ, **(environment or {})}
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=settings
+        )
+
+    def __call__(self) -> int:
+        """One run there; the process sleeps in between."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print("run", file=self._process.stdin, flush=True)
+        return int(self._process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
+_SERVE = """
+import importlib, sys
+module, _, name = sys.argv[1].partition(":")
+answers, sys.stdout = sys.stdout, sys.stderr
+run = getattr(importlib.import_module(module), name)()
+for _ in sys.stdin:
+    print(run(), file=answers, flush=True)
+"""
+
+
 def rates(contestants: Mapping[str, Callable[[], int]], rounds: int, warm_up: int = 1) -> dict[str, float]:
     """Median tokens (or items) a second of each, taking turns so that a disturbance meets all alike.
 
@@ -59,7 +98,20 @@ def rates(contestants: Mapping[str, Callable[[], int]], rounds: int, warm_up: in
 def machine() -> str:
     """Processor features, threads and versions, for the table's caption."""
     capability = torch.backends.cpu.get_cpu_capability()
-    return f"{platform.machine()} {capability}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    ceilings = ", ".join(f"{str(dtype)[6:]} {_ceiling(dtype):.0f}" for dtype in (torch.float32, torch.bfloat16))
+    here = f"{platform.machine()} {capability}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    return f"{here}; matrix products here, GFLOP/s: {ceilings}"
+
+
+def _ceiling(dtype: torch.dtype, rows: int = 2048, inner: int = 384, columns: int = 1024) -> float:
+    """GFLOP/s of a layer's matrix product alone: what no training step can exceed."""
+    left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
+    seconds = []
+    for _ in range(30):
+        start = time.perf_counter()
+        left @ right.T
+        seconds.append(time.perf_counter() - start)
+    return 2e-9 * rows * inner * columns / statistics.median(seconds)
 
 
 def language_model(seed: int = 0, **options: Any) -> Autoregressive:

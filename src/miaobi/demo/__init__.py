@@ -77,7 +77,6 @@ def demo(out: Path | str = "demo", *, quick: bool = False, progress: bool = True
         made = _show_or_replace(chapter, folder, quick, progress, replaced, say)
         if made is not None:
             shown.append(made)
-            say("\n".join([*made.excerpt(), *made.score_lines()]))
     finished = Demo(folder / "report.html", shown, replaced, _next(shown), time.monotonic() - began)
     _write(render(shown, replaced, finished.next, quick=quick), finished.page)
     return finished

@@ -15,7 +15,7 @@ from miaobi.modalities import Item, Modality
 from miaobi.models import Model
 
 Request = Mapping[str, str]
-QUICK = ("train.minutes=0.3", "train.tracking=[]")
+QUICK = ("train.minutes=0.2", "train.tracking=[]")
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,7 @@ CHAPTERS = (
         "demo/pictures",
         _every_class(8),
         longer="image/fashion-mnist-gan",
-        quick=(*QUICK, "evaluate.samples=500"),
+        quick=(*QUICK, "evaluate.samples=300"),
         stand_in=Chapter(
             "digits", "Handwritten digits, given their label", "demo/digits", _every_class(8), longer="image/digits-gan"
         ),

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+import torch
 from pydantic import Field as Value
 from torch import Tensor, nn
 
@@ -66,6 +67,8 @@ class Family(nn.Module, ABC):
     couples_batch: ClassVar[bool] = False
     """Whether an item's loss depends on the other items of its batch."""
     default_steps: ClassVar[int] = 2000
+    precision: torch.dtype = torch.float32
+    """Least precise arithmetic allowed when sampling; whoever loads a model sets what its run measured and recorded."""
 
     def __init__(
         self,

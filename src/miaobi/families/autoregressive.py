@@ -30,10 +30,6 @@ class Autoregressive(Family):
     """One network over one sequence: conditions as a prefix, then the target (see `Layout`).
 
     The loss is summed over predicted tokens, the end token included, and divided by their number.
-
-    Attributes:
-        precision: least precise arithmetic allowed when decoding. ``float32`` decodes exactly what was trained;
-            whoever loads a model sets what was measured and recorded for it.
     """
 
     class Config(FamilyConfig):
@@ -47,7 +43,6 @@ class Autoregressive(Family):
     targets = frozenset({Form.TOKENS})
     roles: ClassVar[dict[str, str]] = {"network": "transformer"}
     network: TokenNetwork
-    precision: torch.dtype = torch.float32
 
     def __init__(
         self,

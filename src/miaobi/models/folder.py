@@ -14,12 +14,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from miaobi import families, modalities, plugins
 from miaobi.errors import CorruptFile, RunFolderError, SaveFailed, Unsupported
 from miaobi.families import Family
 from miaobi.modalities import Modality
 from miaobi.models.construct import describe, rebuild
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
+from miaobi.networks._cpu import fast_bfloat16
 
 FORMAT = 1
 """Version of the folder's layout; a newer one is refused."""
@@ -149,7 +152,15 @@ def _load(folder: Path, saved: Mapping[str, Any]) -> Model:
         raise CorruptFile(f"{weights} is cut short or altered", cure="copy the folder again or save the model again")
     family = rebuild(families.find(saved["family"]), saved, parts)
     load_into(family, read_tensors(weights), str(weights))
-    return Model(family.eval(), modality, conditions, dict(saved.get("info", {})))
+    info = dict(saved.get("info", {}))
+    family.precision = _precision(info)
+    return Model(family.eval(), modality, conditions, info)
+
+
+def _precision(info: Mapping[str, Any]) -> torch.dtype:
+    """What the run measured to be fastest, where this machine has it too."""
+    recorded = info.get("recipe", {}).get("train", {}).get("precision")
+    return torch.bfloat16 if recorded == "bfloat16" and fast_bfloat16() else torch.float32
 
 
 def _describe_modality(modality: Modality) -> dict[str, Any]:

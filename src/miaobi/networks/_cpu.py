@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import platform
 import sys
 
 import torch
@@ -13,8 +14,16 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3
 
 
 @functools.cache
-def has_bfloat16() -> bool:
-    """Whether this processor multiplies bfloat16 matrices in hardware (AVX-512 BF16, AMX or Arm BF16)."""
+def fast_bfloat16(device: torch.device | str = "cpu") -> bool:
+    """Whether ``device`` multiplies bfloat16 matrices in hardware; whether autocast gains anything is then measured."""
+    kind = torch.device(device).type
+    if kind == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if kind != "cpu":
+        return False
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        # oneDNN says yes to every AVX-512 processor, and emulates on most.
+        return bool(torch.cpu._is_avx512_bf16_supported())
     return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
@@ -42,7 +51,7 @@ def pack_linear(weight: Tensor) -> Tensor | None:
     """
     if weight.device.type != "cpu" or not torch.backends.mkldnn.is_available():
         return None
-    if weight.dtype is not torch.float32 and not (weight.dtype is torch.bfloat16 and has_bfloat16()):
+    if weight.dtype is not torch.float32 and not (weight.dtype is torch.bfloat16 and fast_bfloat16()):
         return None
     return torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 1)  # type: ignore[no-any-return]
 

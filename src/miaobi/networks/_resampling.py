@@ -47,8 +47,9 @@ def shrink(x: Tensor, space: Space, factor: int) -> Tensor:
 
 
 def grow(x: Tensor, space: Space) -> Tensor:
-    """Nearest-neighbour resize to ``space``."""
-    return x if x.shape[2:] == space else F.interpolate(x, size=space, mode="nearest")
+    """Linear resize to ``space``: nearest neighbours leave a grid in what is generated."""
+    mode = ("linear", "bilinear", "trilinear")[len(space) - 1]
+    return x if x.shape[2:] == space else F.interpolate(x, size=space, mode=mode, align_corners=False)
 
 
 def resize(x: Tensor, space: Space) -> Tensor:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from miaobi.errors import CorruptFile, InvalidRecipe, UnknownName
 from miaobi.families import Family
+from miaobi.networks._cpu import fast_bfloat16
 from miaobi.recipe import OptimiserSettings, TrainSettings
 from miaobi.training.muon import Muon
-from miaobi.training.precision import fast_bfloat16
 from miaobi.types import Phase
 
 Named = dict[str, nn.Parameter]

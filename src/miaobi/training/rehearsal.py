@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from miaobi.networks._cpu import fast_bfloat16
 from miaobi.training.assembly import Assembly
-from miaobi.training.precision import fast_bfloat16
 from miaobi.training.processes import Processes
 
 _ROUNDS = 3

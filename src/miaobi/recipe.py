@@ -100,7 +100,7 @@ class OptimiserSettings(Settings):
     """``muon``: hidden matrices with Muon at ``learning_rate``, the rest with AdamW at ``other_learning_rate``."""
 
     name: Literal["adamw", "adam", "sgd", "muon"] = "adamw"
-    betas: tuple[Share, Share] = (0.9, 0.95)
+    betas: tuple[Share, Share] | None = Value(None, description="default: the family's own")
     momentum: Share | None = Value(None, description="default: 0.9 for sgd, 0.95 for muon")
     weight_decay: float = Value(0.0, ge=0, le=10)
     other_learning_rate: float | None = Value(None, gt=0, le=10)

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,11 +68,12 @@ def test_every_verb_explains_itself(
         assert option in shown
 
 
-def test_help_is_fast() -> None:
-    start = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "miaobi.cli", "--help"], check=True, capture_output=True)
-    # 0.25 s alone on the slowest machine seen; importing torch would take 1.5 s more.
-    assert time.perf_counter() - start < 1.2
+def test_help_does_not_wait_for_torch() -> None:
+    code = "import sys; from miaobi.cli import main; sys.argv = ['miaobi', '--help']\n"
+    code += "try: main()\nexcept SystemExit: pass\n"
+    code += "print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False"
 
 
 def test_version(capfd: pytest.CaptureFixture[str]) -> None:

@@ -67,6 +67,8 @@ class Family(nn.Module, ABC):
     couples_batch: ClassVar[bool] = False
     """Whether an item's loss depends on the other items of its batch."""
     default_steps: ClassVar[int] = 2000
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.95)
+    """Adam's, where the recipe gives none."""
     precision: torch.dtype = torch.float32
     """Least precise arithmetic allowed when sampling; whoever loads a model sets what its run measured and recorded."""
 

@@ -29,7 +29,7 @@ class GAN(Family):
     """A generator from a normal latent to the target, and a discriminator from the target to one score."""
 
     class Config(FamilyConfig):
-        """Penalty weights that are not given are those that the loss was published with."""
+        """Penalty weights that are not given are the loss's own."""
 
         loss: LossName = "relativistic"
         latent: int = Value(64, ge=1, le=65536, description="length of the generator's input")
@@ -50,6 +50,8 @@ class GAN(Family):
     targets = frozenset({Form.TENSOR})
     roles = {"generator": "convolutional", "discriminator": "convolutional"}
     default_steps = 10_000
+    # Without momentum of the first kind, as in every modern GAN: the target moves against it.
+    betas = (0.0, 0.99)
 
     generator: Network
     discriminator: Network

@@ -63,13 +63,15 @@ class Convolutional(Network):
         width, depth = _SIZES.at(size)
         sound = len(fine) == 1
         shared = bool(source.space and target.space)
+        # Patches are quick to read, but a generator that writes them leaves a grid.
+        whole = shared or max(fine) < 16 or (not source.space and max(fine) <= 32)
         return cls.Config(
             width=width,
             max_width=8 * width,
             blocks=depth,
             kernel=7 if sound else 3,
             factor=4 if sound and not shared else 2,
-            patch=1 if shared or max(fine) < 16 else 4 if sound else 2,
+            patch=1 if whole else 4 if sound else 2,
             style=4 * width,
             projection=target.size == 1 and bool(conditions),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -138,7 +138,8 @@ def _inside(name: str, modules: Iterable[str]) -> bool:
 
 
 def _optimisers(family: Family, named: Named, settings: TrainSettings) -> list[torch.optim.Optimizer]:
-    options, rate = settings.optimiser, settings.learning_rate
+    rate = settings.learning_rate
+    options = settings.optimiser.model_copy(update={"betas": settings.optimiser.betas or family.betas})
     if options.name != "muon":
         return [_plain(options.name, named, options, rate)]
     hidden = hidden_matrices(family)
@@ -159,7 +160,7 @@ def _plain(name: str, named: Named, options: OptimiserSettings, rate: float) -> 
         momentum = 0.9 if options.momentum is None else options.momentum
         return torch.optim.SGD(groups, rate, momentum=momentum, foreach=True)
     kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return kind(groups, rate, betas=options.betas, fused=True)
+    return kind(groups, rate, betas=cast(tuple[float, float], options.betas), fused=True)
 
 
 def _decay_groups(named: Named, decay: float) -> list[dict[str, Any]]:

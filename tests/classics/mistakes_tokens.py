@@ -38,8 +38,8 @@ MISTAKES = [
     Mistake(
         "hidden state dropped between steps",
         _CELLS,
-        "_, state = self.layers(self.embedding(tokens)[:, None], cache.cell_state())",
-        "_, state = self.layers(self.embedding(tokens)[:, None])",
+        "old = tuple(part[layer] for part in cache.state)",
+        "old = tuple(torch.zeros_like(part[layer]) for part in cache.state)",
         _TESTS + "test_hidden_state_lives_through_an_item_and_ends_with_it",
     ),
     Mistake(

@@ -62,9 +62,11 @@ def test_the_page_is_whole_and_fetches_nothing(shown: demo_module.Demo) -> None:
     page = Links()
     page.feed(shown.page.read_text(encoding="utf-8"))
     assert not [link for link in page.fetched if link.startswith(OUTSIDE)]
-    assert page.tags.count("h2") == len(shown.shown) + 1
+    assert page.tags.count("h2") == 3 * len(shown.shown) + 2, (
+        "samples, scores and curves of each; how to read, what next"
+    )
     assert page.tags.count("img") == 80, "ten digits, eight times each"
-    assert {"svg", "table", "code"} <= set(page.tags)
+    assert {"svg", "table", "pre"} <= set(page.tags)
 
 
 def test_it_says_three_commands_that_work(shown: demo_module.Demo) -> None:

@@ -103,8 +103,11 @@ class Recurrent(TokenNetwork):
 
 @torch.no_grad()
 def _initialise(layers: nn.RNNBase) -> None:
-    """Inputs keep their variance and states their length (orthogonal: Saxe et al. 2014), so that layers above the first
-    see more than noise; with PyTorch's own, all of them smaller, learning stands at the unigram for hundreds of steps."""
+    """Inputs keep their variance and states their length (orthogonal: Saxe et al. 2014).
+
+    PyTorch's own are smaller: layers above the first see next to nothing, and learning rests at the unigram for
+    hundreds of steps.
+    """
     for name, parameter in layers.named_parameters():
         if name.startswith("weight_ih"):
             bound = (3 / parameter.shape[1]) ** 0.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 class VocalRange(Metric):
     """The share of a piece's notes that its voices can sing, averaged over pieces; a piece without notes scores 0.
 
-    Voices are told apart by program, in the order of the held-out pieces' tracks, which are taken to be soprano, alto,
-    tenor and bass. Pitfall: a monotone in the middle of every range scores 1, so read it beside the likelihood.
+    Tracks are taken to be soprano, alto, tenor and bass in that order. Pitfall: a monotone in the middle of every range
+    scores 1, so read it beside the likelihood.
     """
 
     figures: ClassVar[dict[str, Direction]] = {"in_vocal_range": Direction.HIGHER}
@@ -43,11 +44,11 @@ class VocalRange(Metric):
         """One figure, 0 to 1.
 
         Raises:
-            Unsupported: the held-out pieces have not four voices with programs of their own.
+            Unsupported: the held-out pieces have not four voices.
         """
-        programs = _programs(context.real_items)
-        values = [_share(item, programs) for item in context.generated_items]
-        real = [_share(item, programs) for item in context.real_items]
+        _check_voices(context.real_items)
+        values = [_share(item) for item in context.generated_items]
+        real = [_share(item) for item in context.real_items]
         protocol = self.stamp(
             "in_vocal_range",
             context.sample_stamp(),
@@ -60,25 +61,24 @@ class VocalRange(Metric):
         return {"in_vocal_range": Score(float(np.mean(values)), of_mean(values), float(np.mean(real)), protocol)}
 
 
-def _programs(items: Sequence[Any]) -> list[int]:
-    found = [[int(track.program) for track in item.tracks] for item in items]
-    four = [programs for programs in found if len(set(programs)) == len(programs) == len(RANGES)]
-    if not four:
+def _check_voices(items: Sequence[Any]) -> None:
+    if not any(len(item.tracks) == len(RANGES) for item in items):
         raise Unsupported(
-            "vocal ranges need pieces of four voices, each with a program of its own",
-            given=f"{len(found)} held-out pieces, none of them so",
+            "vocal ranges are of pieces of four voices, a track each",
+            given=f"{len(items)} held-out pieces, none of them so",
             cure="leave the metric out",
         )
-    return four[0]
 
 
-def _share(item: Any, programs: Sequence[int]) -> float:
-    """Of one piece; what lies in other programs counts as out of range."""
-    piece = item.copy()
-    known = [next((t for t in item.tracks if int(t.program) == program), None) for program in programs]
-    others = [track for track in item.tracks if int(track.program) not in programs]
-    empty = type(item.tracks[0])() if len(item.tracks) else None
-    if empty is None:
-        return 0.0
-    piece.tracks = [track if track is not None else empty for track in known] + others
-    return share_in_range(piece).get("all", 0.0)
+def _share(item: Any) -> float:
+    """Of one piece; where it has fewer tracks than voices, of the assignment from high to low that suits it best."""
+    tracks = list(item.tracks)
+    if len(tracks) >= len(RANGES) or not tracks:
+        return share_in_range(item).get("all", 0.0)
+    shares = []
+    for chosen in combinations(range(len(RANGES)), len(tracks)):
+        piece = item.copy()
+        silent = [type(tracks[0])() for _ in RANGES]
+        piece.tracks = [tracks[chosen.index(n)] if n in chosen else silent[n] for n in range(len(RANGES))]
+        shares.append(share_in_range(piece).get("all", 0.0))
+    return max(shares)

@@ -41,6 +41,7 @@ class Spec:
         stream: TOKENS: items are windows of one long text; no begin or end token is put around them.
         begin: TOKENS: the tokenizer's own begin token (for a stream: where generation starts).
         end: TOKENS: the tokenizer's own end token.
+        unknown: TOKENS: what stands for anything outside the vocabulary; it is learnt, and never drawn.
         shared: TOKENS, for a condition: it uses the target's tokenizer.
         levels: TENSOR: number of evenly spaced values in [-1, 1] that data takes (256 for 8-bit images);
             0 where the data is not quantised. Likelihoods are of the quantised data where it is set.
@@ -54,6 +55,7 @@ class Spec:
     stream: bool = False
     begin: int | None = None
     end: int | None = None
+    unknown: int | None = None
     shared: bool = False
     levels: int = 0
 

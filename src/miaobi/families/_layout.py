@@ -47,9 +47,8 @@ class Layout:
         self._next = target.vocabulary
         begins = not target.stream or bool(conditions)
         self.end = None if target.stream else self._given(target.end)
-        self.outputs = Output(
-            self._next, end=self.end, banned=None if target.stream or target.begin == self.end else target.begin
-        )
+        banned = None if target.stream or target.begin == self.end else target.begin
+        self.outputs = Output(self._next, end=self.end, banned=banned, unknown=target.unknown)
         self.begin = self._given(None if target.stream else target.begin) if begins else None
         self.slots = {name: self._slot(spec) for name, spec in self.conditions.items()}
         self.vocabulary = self._next

@@ -26,6 +26,8 @@ class Characters(Tokenizer):
             the unknown character is written.
     """
 
+    unknown = UNKNOWN
+
     def __init__(self, characters: str) -> None:
         self._codes = _codes(REPLACEMENT + characters)
         self.size = len(self._codes)

@@ -34,11 +34,13 @@ class Tokenizer(ABC):
         size: number of token ids; ids are ``0 .. size - 1``.
         begin: the tokenizer's own begin token; ``None`` where it has none.
         end: the tokenizer's own end token.
+        unknown: what stands for text outside the vocabulary; ``None`` where every text is covered.
     """
 
     size: int
     begin: int | None = None
     end: int | None = None
+    unknown: int | None = None
 
     @abstractmethod
     def pieces(self, text: str) -> Iterator[np.ndarray]:

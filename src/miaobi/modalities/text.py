@@ -100,6 +100,7 @@ class Text(Modality):
             stream=self._stream,
             begin=tokenizer.begin if begin is None else begin,
             end=None if self._stream else tokenizer.end,
+            unknown=tokenizer.unknown,
         )
 
     def read(self, raw: Raw) -> str:

@@ -31,11 +31,13 @@ class Output:
         size: tokens ``0 .. size - 1`` may be.
         end: the token that ends an item; ``None``: only length does.
         banned: one token below ``size`` that may not be (a tokenizer's own begin token).
+        unknown: one that has probability, yet says nothing when it is drawn, so it is not.
     """
 
     size: int
     end: int | None = None
     banned: int | None = None
+    unknown: int | None = None
 
     def restrict(self, logits: Tensor) -> Tensor:
         """``[..., V]`` to float32 ``[..., size]``, minus infinity at the banned token."""
@@ -267,6 +269,8 @@ class _Drawing:
         if self.owners is not None:
             mixed = guide(own[self.guided], logits[self.main[self.guided] + 1], self.scales)
             shaped = own.index_copy(0, self.guided, mixed)
+        if output.unknown is not None:
+            shaped = shaped.index_fill(1, torch.tensor([output.unknown], device=shaped.device), NEVER)
         if self.longest >= self.uniforms.shape[1]:
             self.uniforms = self._uniforms()
         tokens = self.choose(shaped, self.uniforms.gather(1, self.counts)[:, 0], self.seen)

@@ -8,13 +8,10 @@ from miaobi.types import Batch, Field, Form, Spec
 TARGET = Spec(Form.TOKENS, vocabulary=3, max_length=12, unknown=0)
 
 
-def family(**model):
-    sections = {
-        "modality": "text",
-        "data": {"source": "-"},
-        "model": {"family": "autoregressive", "size": "tiny", **model},
-    }
-    return models.build(Recipe.load(sections), TARGET, {}).eval()
+def family():
+    model = {"family": "autoregressive", "size": "tiny"}
+    recipe = Recipe.load({"modality": "text", "data": {"source": "-"}, "model": model})
+    return models.build(recipe, TARGET, {}).eval()
 
 
 def test_the_unknown_token_has_probability_and_is_never_drawn():

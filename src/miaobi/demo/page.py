@@ -11,9 +11,7 @@ from miaobi.evaluation.report import Section
 
 CURVES = 4
 _PER_ROW = 8
-_GRID = (
-    f"display: grid; grid-template-columns: max-content repeat({_PER_ROW}, max-content); gap: 3px; align-items: center"
-)
+_GRID = f"display: grid; grid-template-columns: repeat({_PER_ROW + 1}, max-content); gap: 3px; align-items: center"
 
 
 def render(shown: Sequence[Shown], replaced: Iterable[str], commands: Iterable[str], *, quick: bool) -> str:

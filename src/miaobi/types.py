@@ -42,6 +42,7 @@ class Spec:
         begin: TOKENS: the tokenizer's own begin token (for a stream: where generation starts).
         end: TOKENS: the tokenizer's own end token.
         unknown: TOKENS: what stands for anything outside the vocabulary; it is learnt, and never drawn.
+        fixed: TOKENS: every sequence has exactly ``max_length`` tokens, and no end token.
         shared: TOKENS, for a condition: it uses the target's tokenizer.
         levels: TENSOR: number of evenly spaced values in [-1, 1] that data takes (256 for 8-bit images);
             0 where the data is not quantised. Likelihoods are of the quantised data where it is set.
@@ -56,6 +57,7 @@ class Spec:
     begin: int | None = None
     end: int | None = None
     unknown: int | None = None
+    fixed: bool = False
     shared: bool = False
     levels: int = 0
 

@@ -14,6 +14,7 @@ from miaobi.families._base import (
     Latent,
     Likelihood,
     Ports,
+    Representing,
     Sampling,
     require,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Latent",
     "Likelihood",
     "Ports",
+    "Representing",
     "Sampling",
     "find",
     "names",

@@ -215,6 +215,27 @@ class Embedding(Protocol):
 
 
 @runtime_checkable
+class Representing(Protocol):
+    """Turns targets into what other families can model, and back: latents, codes or embeddings."""
+
+    def representations(self) -> dict[str, Spec]:
+        """What each kind (``latents``, ``codes``, ``embeddings``) looks like; codes of a fixed length are ``fixed``."""
+        ...
+
+    def represent(self, batch: Batch, kind: str) -> Field:
+        """The batch's targets in that kind; without randomness."""
+        ...
+
+    def restore(self, field: Field, kind: str, *, seeds: Tensor) -> Samples:
+        """Targets for values of that kind.
+
+        Raises:
+            Unsupported: there is no way back from this kind.
+        """
+        ...
+
+
+@runtime_checkable
 class Counting(Protocol):
     """Learns by one pass of counting; ``phases()`` is empty and counts live in buffers."""
 

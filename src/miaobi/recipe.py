@@ -178,6 +178,7 @@ class Recipe(Settings):
     model: ModelSettings
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    supply: dict[str, str] = Value({}, description="{CONDITION: stage:NAME or run:PATH}: what makes it in generating")
     seed: int = Value(0, ge=0, lt=2**62)
     stages: dict[str, dict[str, Any]] = Value({}, description="{NAME: sections that differ}, run in order")
     note: str | None = Value(None, description="free text: what the recipe shows and its measured score")

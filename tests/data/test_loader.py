@@ -24,7 +24,7 @@ class Numbers(Dataset):
         self.shifts: list[int] = []
         self.broken: set[int] = set()
 
-    def batch(self, rows, *, augment=None, shift=0) -> Batch:
+    def batch(self, rows, *, augment=None, shift=0, epoch=0) -> Batch:
         if self.broken & set(rows):
             raise DataError("row cannot be read")
         self.shifts.append(shift)

@@ -202,8 +202,11 @@ def test_a_split_by_position_follows_the_order(tmp_path: Path) -> None:
         ({"split": {"group": "author"}}, DataError, "no column 'author'"),
         ({"split": {"by": "given"}}, DataError, "no column 'split'"),
         ({"augment": {"flop": True}}, InvalidRecipe, "flop"),
-        ({"representation": "codes"}, Unsupported, "codes"),
+        ({"representation": "codes"}, InvalidRecipe, "representation"),
+        ({"representation": "codec.codes"}, UnknownName, "part in data.representation"),
         ({"condition": {"title": {"view": "mask"}}}, Unsupported, "mask"),
+        ({"condition": {"title": {"view": "msak"}}}, UnknownName, "mask"),
+        ({"condition": {"title": {"view": "mask", "column": "title"}}}, InvalidRecipe, "a view has no column"),
         ({"clean": {"min_length": 10_000}}, DataError, "no usable item"),
     ],
 )

@@ -26,6 +26,12 @@ def command(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder for the files; default: generated/TIME.")
     ] = None,
+    edit: Annotated[
+        Path | None, typer.Option("--edit", metavar="FILE", help="A file to restore, continue or fill in.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option("--mask", metavar="FILE", help="Bright where the edited file is to be made anew.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make items and write them to files."""
@@ -41,6 +47,8 @@ def command(
             n=n,
             seed=seed,
             out=folder,
+            edit=edit,
+            mask=mask,
         )
         answer.give(
             {"items": [{"path": item.path, "text": item.text, "seed": item.seed} for item in items]},

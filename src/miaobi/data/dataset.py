@@ -16,7 +16,8 @@ from torch import Tensor
 
 from miaobi.data.shelf import Shelf
 from miaobi.errors import Unsupported
-from miaobi.modalities import Item, Modality
+from miaobi.modalities import Item, Modality, Viewed
+from miaobi.sampling.noise import derive
 from miaobi.types import Batch, Field, Form, Spec
 
 Augment = Callable[[np.ndarray, int], np.ndarray]
@@ -40,13 +41,14 @@ class Dataset(ABC):
         return len(self.ids)
 
     @abstractmethod
-    def batch(self, rows: Sequence[int], *, augment: Augment | None = None, shift: int = 0) -> Batch:
+    def batch(self, rows: Sequence[int], *, augment: Augment | None = None, shift: int = 0, epoch: int = 0) -> Batch:
         """Items collated by their modalities, with ids.
 
         Args:
             rows: which, 0 to N - 1.
             augment: applied to each target array.
             shift: of a stream's training windows, in tokens; items have no use for it.
+            epoch: views with randomness of their own are taken afresh in each.
         """
 
     @abstractmethod
@@ -126,34 +128,47 @@ class ItemDataset(Dataset):
         modality: the target's.
         conditions: the conditions'.
         specs: the conditions' specs.
+        views: conditions that are computed from the target.
     """
 
     def __init__(
-        self, path: Path, part: str, modality: Modality, conditions: Mapping[str, Modality], specs: Mapping[str, Spec]
+        self,
+        path: Path,
+        part: str,
+        modality: Modality,
+        conditions: Mapping[str, Modality],
+        specs: Mapping[str, Spec],
+        views: Mapping[str, Viewed] | None = None,
     ) -> None:
         self.part = part
         self._shelf = Shelf(path)
         self.modality = modality
         self._conditions = dict(conditions)
+        self._views = dict(views or {})
         self._specs = dict(specs)
         described = json.loads(self._shelf.metadata[b"layouts"])
         self._layouts = {name: Layout.from_json(layout) for name, layout in described.items()}
         self._present = {name: self._shelf.present(f"{name}.item") for name in self._layouts}
         self.ids = torch.from_numpy(self._shelf.numbers("id").astype(np.int64))
 
-    def batch(self, rows: Sequence[int], *, augment: Augment | None = None, shift: int = 0) -> Batch:
+    def batch(self, rows: Sequence[int], *, augment: Augment | None = None, shift: int = 0, epoch: int = 0) -> Batch:
         rows = [int(row) for row in rows]
         ids = self.ids[rows]
         arrays = self._arrays("target", rows)
         if augment is not None:
             arrays = [augment(array, item) for array, item in zip(arrays, ids.tolist(), strict=True)]
         conditions = {name: self._condition(name, rows) for name in self._conditions}
-        return Batch(self.modality.collate(arrays), conditions=conditions, ids=ids)
+        target = self.modality.collate(arrays)
+        for name, view in self._views.items():
+            conditions[name] = view.taken(target, derive(ids, f"view:{name}", epoch))
+        return Batch(target, conditions=conditions, ids=ids)
 
     def items(self, rows: Sequence[int]) -> list[Item]:
         return self._unpacked(self.modality, "target", rows)
 
     def condition_items(self, name: str, rows: Sequence[int]) -> list[Item | None]:
+        if name in self._views:
+            return list(self.items(rows))
         return self._unpacked(self._conditions[name], f"condition.{name}", rows)
 
     def _arrays(self, column: str, rows: Sequence[int]) -> list[np.ndarray]:

@@ -142,7 +142,7 @@ class Loader:
     def _part(self, epoch: int, rows: list[int]) -> Batch:
         shift = derive_one(self._seed, "window shift", epoch) if epoch else 0
         augment = partial(self._varied, epoch) if self._options else None
-        return self._dataset.batch(rows, augment=augment, shift=shift)
+        return self._dataset.batch(rows, augment=augment, shift=shift, epoch=epoch)
 
     def _varied(self, epoch: int, array: np.ndarray, item: int) -> np.ndarray:
         seed = derive_one(self._seed, "augmentation", epoch, item) % 2**63

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from miaobi import modalities
 from miaobi.data.roles import Roles, assign, holds_text, split_of
 from miaobi.data.sources import Source, open_source
-from miaobi.errors import InvalidRecipe, Unsupported
-from miaobi.modalities import Modality
-from miaobi.recipe import DataSettings, Plugin, Split, plugin_name, plugin_options
+from miaobi.errors import InvalidRecipe, UnknownName, Unsupported
+from miaobi.modalities import Codec, Modality, Represented, Viewed, views
+from miaobi.recipe import ConditionSettings, DataSettings, Plugin, Split, plugin_name, plugin_options
 from miaobi.types import Form
 
 Fitted = tuple[Modality, Mapping[str, Modality]]
+Parts = Mapping[str, Codec]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +24,15 @@ class Plan:
     """A data section with everything that it names found.
 
     Attributes:
-        conditions: the target's own modality object where the tokenizer is shared.
+        conditions: those that are stored; the target's own modality object where the tokenizer is shared.
+        views: those that are computed from the target.
     """
 
     settings: DataSettings
     source: Source
     modality: Modality
     conditions: dict[str, Modality]
+    views: dict[str, Viewed]
     roles: Roles
     split: Split
 
@@ -48,7 +52,9 @@ class Plan:
         return [name for name, condition in self.conditions.items() if condition is self.modality]
 
 
-def make_plan(modality: Plugin, settings: DataSettings, cache: Path, fitted: Fitted | None = None) -> Plan:
+def make_plan(
+    modality: Plugin, settings: DataSettings, cache: Path, fitted: Fitted | None = None, parts: Parts | None = None
+) -> Plan:
     """Open the source and check every name.
 
     Args:
@@ -56,31 +62,87 @@ def make_plan(modality: Plugin, settings: DataSettings, cache: Path, fitted: Fit
         settings: the data section.
         cache: where catalog data is fetched to.
         fitted: modalities to use in place of new ones.
+        parts: frozen models that represent the target or that views compute through, by name.
 
     Raises:
         RequestError: a name, option or column that does not exist or fit.
     """
-    target, conditions = fitted or _create(modality, settings)
+    target, conditions = fitted or _create(modality, settings, parts or {})
     if conditions.keys() != settings.condition.keys():
         raise InvalidRecipe(
             "the data has other conditions than the model", given=list(settings.condition), allowed=list(conditions)
         )
-    if settings.representation is not None:
-        raise Unsupported("representations other than the modality's own", given=settings.representation)
     source = open_source(settings.source, cache, extensions=target.extensions, literal=holds_text(target))
     if source.stream and settings.augment:
         raise InvalidRecipe("a stream cannot be augmented", given=settings.augment, cure="remove data.augment")
     target.check_augment(settings.augment)
     split = split_of(source, settings)
-    roles = assign(source, settings, split, target, conditions)
-    return Plan(settings, source, target, dict(conditions), roles, split)
+    seen = {name: other for name, other in conditions.items() if isinstance(other, Viewed)}
+    stored = {name: other for name, other in conditions.items() if name not in seen}
+    roles = assign(source, settings, split, target, stored)
+    return Plan(settings, source, target, stored, seen, roles, split)
 
 
-def _create(modality: Plugin, settings: DataSettings) -> Fitted:
-    target = modalities.create(modality)
-    conditions = {}
+def _create(modality: Plugin, settings: DataSettings, parts: Parts) -> Fitted:
+    target = _target(modality, settings.representation, parts)
+    conditions: dict[str, Modality] = {}
     for name, section in settings.condition.items():
+        where = f"data.condition.{name}"
         same = plugin_name(section.modality) == plugin_name(modality) and not plugin_options(section.modality)
-        shares = same and target.form is Form.TOKENS
-        conditions[name] = target if shares else modalities.create(section.modality, f"data.condition.{name}.modality")
+        if section.view is not None:
+            conditions[name] = viewed(target, section, parts, where)
+        elif same and target.form is Form.TOKENS and target.shown is target:
+            conditions[name] = target
+        else:
+            conditions[name] = modalities.create(section.modality, f"{where}.modality")
     return target, conditions
+
+
+def viewed(target: Modality, section: ConditionSettings, parts: Parts, where: str) -> Viewed:
+    """The modality of a condition that is a view of the target.
+
+    Raises:
+        InvalidRecipe: a column is named too, or the target is itself a representation.
+        UnknownName: no such view.
+        Unsupported: the target is no tensor.
+    """
+    plugin = section.view or {}
+    if section.column is not None:
+        raise InvalidRecipe(f"{where}: a view has no column", given=section.column, cure="leave out column, or view")
+    if isinstance(target, Represented):
+        raise InvalidRecipe(
+            f"{where}: a view cannot be taken of a representation", given=plugin, cure="train on the target itself"
+        )
+    view = views.create(plugin, f"{where}.view")
+    if target.form is not Form.TENSOR:
+        raise Unsupported(
+            f"{where}: the view {plugin_name(plugin)} cannot be taken of this target",
+            given=f"a target of form {target.form}",
+            allowed="tensors",
+        )
+    described: dict[str, Any] = {"name": plugin_name(plugin), **plugin_options(plugin)}
+    return Viewed(target, view.bind(parts), described)
+
+
+def _target(modality: Plugin, representation: str | None, parts: Parts) -> Modality:
+    """The target's modality: as the recipe names it, in a representation of its own, or in that of a part.
+
+    Raises:
+        UnknownName: no such part.
+        InvalidRecipe: the part has no such kind, or is of another modality.
+    """
+    if representation is None:
+        return modalities.create(modality)
+    part, dot, kind = representation.partition(".")
+    if not dot:
+        own = {"name": plugin_name(modality), **plugin_options(modality), "representation": representation}
+        return modalities.create(own)
+    if part not in parts:
+        raise UnknownName("part in data.representation", part, parts, cure="name it under model.parts")
+    codec = parts[part]
+    if codec.modality.name != plugin_name(modality):
+        raise InvalidRecipe(
+            f"the part {part} does not represent {plugin_name(modality)}",
+            given=f"a part trained on {codec.modality.name}",
+        )
+    return Represented(codec, part, kind)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from miaobi.data.cache import Cache, code_version, folder_digest
 from miaobi.data.catalog import cache_folder
 from miaobi.data.dataset import Dataset, ItemDataset
 from miaobi.data.encoding import Encoder, fit
-from miaobi.data.plan import Fitted, Plan, make_plan
+from miaobi.data.plan import Fitted, Parts, Plan, make_plan
 from miaobi.data.reading import PARTS
 from miaobi.data.report import Report
 from miaobi.data.reporting import item_report, stream_report
@@ -37,6 +37,7 @@ class Prepared:
         fingerprint: of the content of every part; the same wherever it is prepared.
         source: as the recipe names it.
         licence: of the source, where it is known.
+        parts: the frozen models that it was prepared with.
     """
 
     modality: Modality
@@ -50,6 +51,7 @@ class Prepared:
     fingerprint: str
     source: str
     licence: str | None
+    parts: Parts = field(default_factory=dict)
 
     def part(self, name: str) -> Dataset:
         """A part by name; validation in place of an empty test part, which ``Dataset.part`` then says.
@@ -70,13 +72,19 @@ class Prepared:
 
 
 def prepare(
-    recipe: Recipe, *, fitted: Fitted | None = None, cache: Path | None = None, log: Log | None = None
+    recipe: Recipe,
+    *,
+    fitted: Fitted | None = None,
+    parts: Parts | None = None,
+    cache: Path | None = None,
+    log: Log | None = None,
 ) -> Prepared:
     """Read, clean, remove duplicates, split, fit on training, encode; or reuse what was prepared before.
 
     Args:
         recipe: its ``modality`` and ``data`` sections are read.
         fitted: a model's modalities, to evaluate it on data; nothing is fitted then.
+        parts: frozen models that represent the target, or that views compute through, by name.
         cache: default: ``$MIAOBI_CACHE`` or ``~/.cache/miaobi``.
         log: called with a line for each stage.
 
@@ -87,7 +95,7 @@ def prepare(
     """
     root = cache or cache_folder()
     say = log or (lambda line: None)
-    plan = make_plan(recipe.modality, recipe.data, root, fitted)
+    plan = make_plan(recipe.modality, recipe.data, root, fitted, parts)
     store = Cache(root)
     key, manifest = _find(store, plan, fitted, store_key(plan))
     if manifest is None:
@@ -96,12 +104,14 @@ def prepare(
             store.publish(folder, key, manifest)
     else:
         say(f"using the prepared data in {store.path(key)}")
-    return _open(store.path(key), manifest, plan, fitted is not None)
+    return _open(store.path(key), manifest, plan, fitted is not None, dict(parts or {}))
 
 
 def store_key(plan: Plan) -> str:
     """Changes with everything that unfitted preparation depends on."""
     settings = plan.settings.model_dump(mode="json", exclude={"source", "augment", "representation"})
+    # A view is not stored, so what it is makes no difference to what is.
+    settings["condition"] = {name: settings["condition"][name] for name in plan.conditions}
     sections = {name: (name_of(type(m)), m.config.to_json()) for name, m in plan.conditions.items()}
     target = (name_of(type(plan.modality)), plan.modality.config.to_json())
     return digest(
@@ -168,22 +178,26 @@ def _manifest(fingerprint: str, target: Spec, specs: Mapping[str, Spec], report:
     }
 
 
-def _open(folder: Path, manifest: Mapping[str, Any], plan: Plan, is_fitted: bool) -> Prepared:
+def _open(folder: Path, manifest: Mapping[str, Any], plan: Plan, is_fitted: bool, used: Parts) -> Prepared:
     if not is_fitted:
         _load_state(plan, folder)
     target = Spec.from_json(manifest["target"])
     specs = {name: Spec.from_json(spec) for name, spec in manifest["specs"].items()}
+    specs |= {name: view.view.spec(target) for name, view in plan.views.items()}
     parts = {part: _open_part(folder, part, manifest, plan, specs) for part in PARTS}
     return Prepared(
         modality=plan.modality,
-        conditions=plan.conditions,
+        conditions=plan.conditions | plan.views,
         target=target,
         specs=specs,
         report=Report(dict(manifest["report"])),
         fingerprint=manifest["fingerprint"],
         source=plan.settings.source,
         licence=manifest["licence"],
-        **parts,
+        train=parts["train"],
+        validation=parts["validation"],
+        test=parts["test"],
+        parts=used,
     )
 
 
@@ -192,7 +206,7 @@ def _open_part(folder: Path, part: str, manifest: Mapping[str, Any], plan: Plan,
     if plan.source.stream:
         context = Spec.from_json(manifest["target"]).max_length - 1
         return WindowDataset(path, part, plan.modality, context, manifest["seeds"][part])
-    return ItemDataset(path, part, plan.modality, plan.conditions, specs)
+    return ItemDataset(path, part, plan.modality, plan.conditions, specs, plan.views)
 
 
 def _state(plan: Plan, store: Cache) -> str:

@@ -14,7 +14,6 @@ from miaobi.data.report import Report
 from miaobi.data.survey import Survey
 from miaobi.data.text_stream import StagedText
 from miaobi.modalities._base import quantiles
-from miaobi.plugins import name_of
 
 _CLASSES = 100
 _STREAM_SAMPLE = 200
@@ -87,7 +86,7 @@ def _head(plan: Plan) -> dict[str, Any]:
     return {
         "source": plan.source.name,
         "licence": plan.source.licence,
-        "modality": name_of(type(plan.modality)),
+        "modality": plan.modality.name,
         "ignored": {"count": ignored.count, "suffixes": dict(ignored.suffixes), "examples": ignored.examples},
     }
 

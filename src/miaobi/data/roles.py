@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from miaobi.data.sources import Problem, Source, use_files
-from miaobi.errors import DataError, InvalidRecipe, UnreadableItem, Unsupported
+from miaobi.errors import DataError, InvalidRecipe, UnreadableItem
 from miaobi.modalities import Modality
-from miaobi.recipe import ConditionSettings, DataSettings, Split
+from miaobi.recipe import DataSettings, Split
 
 _HEAD = 50
 
@@ -56,13 +56,12 @@ def assign(
     Raises:
         DataError: a column that is not there, with the nearest matches; or none that fits the modality.
         InvalidRecipe: a stream with conditions.
-        Unsupported: a condition that is a view of the target.
     """
     if source.stream and settings.condition:
         raise InvalidRecipe(
             "a single text has no conditions", given=list(settings.condition), cure="use a table with a column for each"
         )
-    columns = {name: _condition_column(name, section) for name, section in settings.condition.items()}
+    columns = {name: settings.condition[name].column or name for name in conditions}
     given = "split" if split.by == "given" else None
     taken = [*columns.values(), *(name for name in (split.group, given) if name)]
     source.check_columns([*taken, *([settings.content] if settings.content else [])])
@@ -70,12 +69,6 @@ def assign(
     target = settings.content or source.content or _fitting_column(source, modality, taken)
     use_files(source, [*files, *([] if holds_text(modality) else [target])])
     return Roles(target, columns, split.group, given)
-
-
-def _condition_column(name: str, section: ConditionSettings) -> str:
-    if section.view is not None:
-        raise Unsupported("views of the target as conditions", given=section.view, cure=f"name a column for {name}")
-    return section.column or name
 
 
 def _fitting_column(source: Source, modality: Modality, taken: Sequence[str]) -> str:

@@ -72,7 +72,7 @@ class WindowDataset(Dataset):
         """How many tokens the part has."""
         return self._tokens
 
-    def batch(self, rows: Sequence[int], *, augment: Augment | None = None, shift: int = 0) -> Batch:
+    def batch(self, rows: Sequence[int], *, augment: Augment | None = None, shift: int = 0, epoch: int = 0) -> Batch:
         """As `Dataset.batch`; ``shift`` moves training windows on by that many tokens (modulo the context).
 
         The last windows then end with the text, so that every window stays full.

@@ -64,7 +64,7 @@ class Context:
         _check(part, count)
         self.model, self.prepared, self.seed = model, prepared, seed
         self.brief = brief
-        self.modality = model.modality
+        self.modality = model.modality.shown
         self.requested_part, self.requested = part, count
         self.held: Dataset = prepared.part(part)
         self.controls = type(model.family).Controls.parse(controls, "evaluate.control")
@@ -125,8 +125,12 @@ class Context:
     def decoded(self, dataset: Dataset, rows: Sequence[int]) -> Iterator[tuple[list[np.ndarray], list[Item]]]:
         """Arrays and items of a data set a batch at a time, as a model's samples would give them."""
         for chosen in chunks(rows, self.batch_rows):
-            target = dataset.batch(chosen, augment=None).target
-            arrays = self.modality.split_batch(target.values, target.lengths)
+            if self.model.modality.shown is self.model.modality:
+                target = dataset.batch(chosen, augment=None).target
+                arrays = self.modality.split_batch(target.values, target.lengths)
+            else:
+                # What a representation loses is the model's loss, so real items do not go through it.
+                arrays = [self.modality.encode(item) for item in dataset.items(chosen)]
             yield arrays, [self.modality.decode(array) for array in arrays]
 
     def features(self, side: Side) -> np.ndarray:
@@ -141,11 +145,13 @@ class Context:
             split=self.held.part,
             data=self.prepared.fingerprint,
             source=self.prepared.source,
-            modality={"name": name_of(type(self.modality)), **self.modality.config.to_json()},
+            modality={"name": self.modality.name, **self.modality.config.to_json()},
             family={"name": name_of(type(self.model.family)), **self.model.family.config.to_json()},
         )
         if self.held.part != self.requested_part:
             stamp["split_requested"] = self.requested_part
+        if self.model.modality is not self.modality:
+            stamp["representation"] = self.model.modality.config.to_json()
         trained_on = self.model.info.get("data", {}).get("fingerprint", self.prepared.fingerprint)
         if trained_on != self.prepared.fingerprint:
             stamp["trained_on"] = trained_on
@@ -176,7 +182,7 @@ class Context:
             seeds = seeds_of(self.seed, positions).to(self.model.family.device)
             samples = family.sample(conditions, controls=self.controls, seeds=seeds)
             _check_finite(samples.values)
-            yield self.modality.split_batch(samples.values, samples.lengths)
+            yield self.model.modality.split_batch(samples.values.cpu(), samples.lengths)
 
     def _extract(self, side: Side) -> np.ndarray:
         if side == "generated":

@@ -34,7 +34,7 @@ class Protocol(TypedDict, total=False):
         seed, controls: of the generated samples; ``conditions``: what they were conditioned on, held-out rows in order.
         data, source: fingerprint of the prepared data, and where it came from; ``trained_on``: that of the training
             data, where it is another: held-out items of one may be training items of the other.
-        modality, preprocessing: what both sides went through.
+        modality, preprocessing: what both sides went through; ``representation``: what the model sees of it.
         extractor, extractor_hash: the named features, and the hash of their weights and preprocessing.
         unit, likelihood, tokenizer_bound: of a likelihood: what nats were divided by; ``exact`` or ``upper bound`` and
             whose; whether the figure depends on the tokenizer, so that models of different tokenizers do not compare.
@@ -57,6 +57,7 @@ class Protocol(TypedDict, total=False):
     source: str
     trained_on: str
     modality: dict[str, Any]
+    representation: dict[str, Any]
     preprocessing: str
     extractor: str
     extractor_hash: str

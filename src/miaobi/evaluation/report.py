@@ -19,7 +19,6 @@ from miaobi.evaluation._style import STYLE
 from miaobi.evaluation.charts import Point, chart, short
 from miaobi.evaluation.records import Pair, Score
 from miaobi.modalities import Item, Modality
-from miaobi.plugins import name_of
 
 _CELL = {"image": "8rem", "text": "16rem"}
 _WIDE_CELL = "20rem"
@@ -68,7 +67,7 @@ def samples(
         f'<figure class="card">{modality.html(item)}{_caption(caption)}</figure>'
         for item, caption in zip(items, under, strict=True)
     )
-    return Section(title, cards and _grid(cards, _CELL.get(name_of(type(modality)), _WIDE_CELL)) + _note(note))
+    return Section(title, cards and _grid(cards, _CELL.get(modality.shown.name, _WIDE_CELL)) + _note(note))
 
 
 def curves(title: str, series: Mapping[str, Sequence[Point]], note: str = "") -> Section:

@@ -156,7 +156,7 @@ def applicable(family: Family, modality: Modality) -> list[str]:
     names = [name for name in modality.metrics if _applies(name, family, modality)]
     if not names:
         raise Unsupported(
-            f"no default metric applies to {name_of(type(family))} on {name_of(type(modality))}",
+            f"no default metric applies to {name_of(type(family))} on {modality.name}",
             given=modality.metrics,
             cure="name one: `miaobi list metrics` shows them",
         )
@@ -165,7 +165,7 @@ def applicable(family: Family, modality: Modality) -> list[str]:
 
 def _applies(name: str, family: Family, modality: Modality) -> bool:
     metric = resolve(name).metric()
-    return isinstance(family, metric.ability) and modality.form in metric.forms
+    return isinstance(family, metric.ability) and modality.shown.form in metric.forms
 
 
 def _chosen(choice: Choice, computed: dict[str, Score]) -> dict[str, Score]:

@@ -1,8 +1,8 @@
 """How an item and its conditions become one sequence of a decoder-only network.
 
 For each condition, in the order of names: its opening token, then its label's token, its text's tokens, or its null
-token where it is absent. Then the begin token, the target and the end token. A stream without conditions is its tokens
-alone. Only the target and its end are predicted.
+token where it is absent. Then the begin token, the target and the end token (none after a target of fixed length). A
+stream without conditions is its tokens alone. Only the target and its end are predicted.
 
 The network's vocabulary is the target's, then what is added here: end and begin (unless the tokenizer has its own), and
 for each condition its opening, its null, and its labels or its own tokens (a text condition that shares the target's
@@ -46,7 +46,7 @@ class Layout:
         self.target, self.conditions = target, dict(sorted(conditions.items()))
         self._next = target.vocabulary
         begins = not target.stream or bool(conditions)
-        self.end = None if target.stream else self._given(target.end)
+        self.end = None if target.stream or target.fixed else self._given(target.end)
         banned = None if target.stream or target.begin == self.end else target.begin
         self.outputs = Output(self._next, end=self.end, banned=banned, unknown=target.unknown)
         self.begin = self._given(None if target.stream else target.begin) if begins else None

@@ -109,6 +109,8 @@ def _prefixes(layout: Layout, prefix: Field | None, rows: int) -> list[list[int]
 
 
 def _longest(layout: Layout, controls: TokenControls, lengths: Tensor | None, rows: int) -> list[int]:
+    if layout.target.fixed:
+        return [layout.target.max_length] * rows
     largest = controls.max_length or layout.target.max_length
     return [largest] * rows if lengths is None else [min(largest, length) for length in lengths.tolist()]
 

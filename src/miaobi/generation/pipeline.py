@@ -7,14 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from miaobi.errors import InvalidRecipe, RunFolderError
 from miaobi.families import Sampling, require
-from miaobi.generation.request import condition_fields, prompt_parts, repeat_prefix
+from miaobi.generation.editing import Edit, apply_edit, read_edit
+from miaobi.generation.request import check_names, condition_fields, prompt_parts, repeat_prefix
+from miaobi.generation.supply import asked_of, supplied
 from miaobi.modalities import Item
 from miaobi.models import Model, load
 from miaobi.sampling.noise import seeds_of
+from miaobi.types import Samples
 
 MOST_ITEMS = 100_000
 _CHUNK = 64
@@ -50,6 +55,8 @@ def generate(
     n: int = 1,
     seed: int = 0,
     out: Path | str | None = None,
+    edit: Path | str | None = None,
+    mask: Path | str | None = None,
 ) -> list[Generated]:
     """Make ``n`` items.
 
@@ -61,6 +68,8 @@ def generate(
         n: how many, 1 to 100,000; item i depends on ``seed`` and i only.
         seed: 0 to 2**62.
         out: folder for the files; created; ``None`` writes none.
+        edit: a file to edit: to restore or continue, as the model was trained to, or to fill in.
+        mask: a file that is bright where the edited one is to be made anew; the rest stays.
 
     Raises:
         RequestError: a condition, control or number that the model cannot take.
@@ -69,22 +78,39 @@ def generate(
     model = model if isinstance(model, Model) else load(model)
     family = require(model.family, Sampling, "generating")
     chosen = type(model.family).Controls.parse(controls, "control")
-    prefix, given = prompt_parts(model, prompt, conditions or {})
+    known = asked_of(model)
+    check_names(conditions or {}, known)
+    prefix, given = prompt_parts(model, prompt, conditions or {}, known)
+    edited = read_edit(model, edit, mask)
+    starts = _Start(given, prefix, edited)
     folder = _folder(out)
     made: list[Generated] = []
     for start in range(0, n, _CHUNK):
         indices = range(start, min(n, start + _CHUNK))
-        rows = len(indices)
         with torch.no_grad():
-            samples = family.sample(
-                condition_fields(model, given, rows),
-                prefix=repeat_prefix(model.modality, prefix, rows),
-                controls=chosen,
-                seeds=seeds_of(seed, indices),
-            )
-        for index, array in zip(indices, model.modality.split_batch(samples.values, samples.lengths), strict=True):
+            samples = _sample(model, family, starts, chosen, seeds_of(seed, indices))
+        for index, array in zip(
+            indices, model.modality.split_batch(samples.values.cpu(), samples.lengths), strict=True
+        ):
             made.append(_finish(model, model.modality.decode(array), folder, seed, index))
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    given: Mapping[str, Any]
+    prefix: np.ndarray | None
+    edited: Edit | None
+
+
+def _sample(model: Model, family: Sampling, start: _Start, controls: Any, seeds: Tensor) -> Samples:
+    rows = len(seeds)
+    own = {name: value for name, value in start.given.items() if name in model.conditions}
+    conditions = condition_fields(model, own, rows) | supplied(model, start.given, seeds)
+    if start.edited is not None:
+        return apply_edit(model, start.edited, conditions, controls, seeds)
+    prefix = repeat_prefix(model.modality, start.prefix, rows)
+    return family.sample(conditions, prefix=prefix, controls=controls, seeds=seeds)
 
 
 def _finish(model: Model, item: Item, folder: Path | None, seed: int, index: int) -> Generated:

@@ -13,22 +13,26 @@ import torch
 from miaobi.errors import InvalidRecipe, UnknownName, Unsupported
 from miaobi.modalities import Modality
 from miaobi.models import Model
-from miaobi.plugins import name_of
 from miaobi.types import Field, Form, Spec
+
+
+def check_names(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse a condition that a model does not know.
+
+    Raises:
+        UnknownName: with the nearest matches.
+    """
+    for name in given:
+        if name not in known:
+            raise UnknownName("condition", name, known, cure=None if known else "the model has none")
 
 
 def condition_fields(model: Model, given: Mapping[str, Any], rows: int) -> dict[str, Field]:
     """Every condition of the model as a field of ``rows`` equal rows; absent where nothing was given.
 
     Raises:
-        UnknownName: the model has no such condition.
         DataError: a value that the condition's modality cannot read.
     """
-    for name in given:
-        if name not in model.conditions:
-            raise UnknownName(
-                "condition", name, model.conditions, cure=None if model.conditions else "the model has none"
-            )
     return {
         name: _field(model.conditions[name], given[name], rows) if name in given else absent(spec, rows)
         for name, spec in model.family.conditions.items()
@@ -47,9 +51,9 @@ def absent(spec: Spec, rows: int) -> Field:
 
 
 def prompt_parts(
-    model: Model, prompt: str | None, given: Mapping[str, Any]
+    model: Model, prompt: str | None, given: Mapping[str, Any], known: Mapping[str, Modality]
 ) -> tuple[np.ndarray | None, dict[str, Any]]:
-    """What a prompt means: the start of a token target, or the value of the only text condition.
+    """What a prompt means: the start of a token target, or the value of the only text among the ``known`` conditions.
 
     Returns:
         The encoded prefix (or ``None``) and the conditions.
@@ -61,9 +65,9 @@ def prompt_parts(
     conditions = dict(given)
     if prompt is None:
         return None, conditions
-    if model.family.target.form is Form.TOKENS:
+    if model.family.target.form is Form.TOKENS and model.modality.shown is model.modality:
         return model.modality.encode(model.modality.read(_raw(model.modality, prompt))), conditions
-    texts = [name for name, modality in model.conditions.items() if name_of(type(modality)) == "text"]
+    texts = [name for name, modality in known.items() if modality.name == "text"]
     if len(texts) != 1:
         raise Unsupported("this model takes no prompt", given=prompt, cure="use --condition NAME=VALUE")
     if texts[0] in conditions:
@@ -88,5 +92,5 @@ def _repeat(field: Field, rows: int) -> Field:
 
 def _raw(modality: Modality, value: Any) -> Any:
     # A string is content for text and labels, and the path of a file for everything else.
-    is_file = modality.extensions and name_of(type(modality)) not in ("text", "label")
+    is_file = modality.extensions and modality.name not in ("text", "label")
     return Path(value) if is_file and isinstance(value, str) else value

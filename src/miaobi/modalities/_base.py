@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from miaobi.plugins import name_of
 from miaobi.types import Field, Form, Settings, Spec
 
 Item = Any
@@ -45,6 +46,16 @@ class Modality(ABC):
     def __init__(self, config: Settings) -> None:
         self.config: Any = config
 
+    @property
+    def name(self) -> str:
+        """The plug-in's name; of a representation, that of what it represents."""
+        return name_of(type(self))
+
+    @property
+    def shown(self) -> Modality:
+        """What samples become and metrics see: itself, or what a representation is of."""
+        return self
+
     @abstractmethod
     def read(self, raw: Raw) -> Item:
         """The item in ``raw`` (a path, text, bytes, an array, or whatever a table holds), cleaned and normalised.
@@ -72,6 +83,10 @@ class Modality(ABC):
     @abstractmethod
     def encode(self, item: Item) -> np.ndarray:
         """The array of an item."""
+
+    def encode_many(self, items: Sequence[Item]) -> list[np.ndarray]:
+        """The arrays of several items."""
+        return [self.encode(item) for item in items]
 
     @abstractmethod
     def decode(self, array: np.ndarray) -> Item:

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from miaobi.models.build import build
-from miaobi.models.folder import FORMAT, Model, load, resolve, save
+from miaobi.models.codec import PartCodec
+from miaobi.models.folder import FORMAT, load, resolve, save
+from miaobi.models.model import Model
+from miaobi.models.references import open_parts, open_supplies
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
 
 __all__ = [
     "FORMAT",
     "Model",
+    "PartCodec",
     "build",
     "load",
     "load_into",
+    "open_parts",
+    "open_supplies",
     "read_tensors",
     "resolve",
     "save",

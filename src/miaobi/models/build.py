@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from miaobi.families import Family
+from miaobi.models.codec import PartCodec
 from miaobi.models.construct import construct
-from miaobi.models.references import frozen_parts, start_from
+from miaobi.models.references import open_parts, start_from
 from miaobi.recipe import Recipe
 from miaobi.types import Spec
 
 
-def build(recipe: Recipe, target: Spec, conditions: Mapping[str, Spec]) -> Family:
+def build(
+    recipe: Recipe, target: Spec, conditions: Mapping[str, Spec], parts: Mapping[str, PartCodec] | None = None
+) -> Family:
     """A family with its networks: fresh, or with the weights that ``model.start`` refers to.
 
     Args:
         recipe: its ``model`` section and ``seed`` are read; equal ones give equal weights.
         target: what is generated.
         conditions: what it is generated from.
+        parts: the recipe's, where they are open already.
 
     Raises:
         UnknownName: family, network or role.
@@ -25,7 +29,8 @@ def build(recipe: Recipe, target: Spec, conditions: Mapping[str, Spec]) -> Famil
         Unsupported: the family cannot model such a target, or a reference cannot be used.
         RunFolderError: a reference leads to no model.
     """
-    family = construct(recipe, target, conditions, frozen_parts(recipe.model.parts))
+    opened = open_parts(recipe) if parts is None else parts
+    family = construct(recipe, target, conditions, {name: part.model.family for name, part in opened.items()})
     if recipe.model.start is not None:
         start_from(family, recipe.model.start)
     return family

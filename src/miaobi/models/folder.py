@@ -10,39 +10,22 @@ import json
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from miaobi import families, modalities, plugins
+from miaobi import families, modalities
 from miaobi.errors import CorruptFile, RunFolderError, SaveFailed, Unsupported
-from miaobi.families import Family
-from miaobi.modalities import Modality
+from miaobi.modalities import Modality, Represented, Viewed, views
+from miaobi.models.codec import PartCodec
 from miaobi.models.construct import describe, rebuild
+from miaobi.models.model import Model
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
 from miaobi.networks._cpu import fast_bfloat16
 
 FORMAT = 1
 """Version of the folder's layout; a newer one is refused."""
-
-
-@dataclass
-class Model:
-    """A family with the modalities that turn its tensors into items and back.
-
-    Attributes:
-        family: in eval mode once loaded.
-        modality: the target's, fitted.
-        conditions: each condition's, fitted; the target's own object where the tokenizer is shared.
-        info: where it comes from: recipe, data fingerprint, steps, licence; plain JSON.
-    """
-
-    family: Family
-    modality: Modality
-    conditions: dict[str, Modality] = field(default_factory=dict)
-    info: dict[str, Any] = field(default_factory=dict)
 
 
 def save(model: Model, folder: Path | str) -> None:
@@ -122,7 +105,8 @@ def _write(model: Model, folder: Path) -> None:
         **describe(family),
         "modality": _describe_modality(model.modality),
         "condition_modalities": {name: _describe_condition(model, name) for name in model.conditions},
-        "parts": sorted(family.parts_by_name),
+        "parts": sorted(model.parts),
+        "supplies": sorted(model.supplies),
         "sha256": _sha256(folder / "model.safetensors"),
         "info": model.info,
     }
@@ -132,29 +116,32 @@ def _write(model: Model, folder: Path) -> None:
         if modality is not model.modality:
             (folder / "conditions" / name).mkdir(parents=True)
             modality.save(folder / "conditions" / name)
-    for name in family.parts_by_name:
-        part = Model(family.parts_by_name[name], model.modality, model.conditions)
-        (folder / "parts" / name).mkdir(parents=True)
-        _write(part, folder / "parts" / name)
+    for kind, others in (("parts", model.parts), ("supplies", model.supplies)):
+        for name, other in others.items():
+            (folder / kind / name).mkdir(parents=True)
+            _write(other, folder / kind / name)
     text = json.dumps(description, ensure_ascii=False, indent=1, sort_keys=False)
     (folder / "model.json").write_text(text, encoding="utf-8")
 
 
 def _load(folder: Path, saved: Mapping[str, Any]) -> Model:
-    modality = _load_modality(saved["modality"], folder / "modality")
+    parts = {name: load(_inside(folder / "parts", name)) for name in saved.get("parts", ())}
+    supplies = {name: load(_inside(folder / "supplies", name)) for name in saved.get("supplies", ())}
+    codecs = {name: PartCodec(part) for name, part in parts.items()}
+    modality = _load_modality(saved["modality"], folder / "modality", codecs)
     conditions = {
-        name: modality if entry.get("shared") else _load_modality(entry, _inside(folder / "conditions", name))
+        name: _load_condition(entry, modality, _inside(folder / "conditions", name), codecs)
         for name, entry in saved["condition_modalities"].items()
     }
-    parts = {name: load(_inside(folder / "parts", name)).family for name in saved.get("parts", ())}
     weights = folder / "model.safetensors"
     if _sha256(weights) != saved["sha256"]:
         raise CorruptFile(f"{weights} is cut short or altered", cure="copy the folder again or save the model again")
-    family = rebuild(families.find(saved["family"]), saved, parts)
+    beside = {name: part.family for name, part in parts.items()}
+    family = rebuild(families.find(saved["family"]), saved, beside)
     load_into(family, read_tensors(weights), str(weights))
     info = dict(saved.get("info", {}))
     family.precision = _precision(info)
-    return Model(family.eval(), modality, conditions, info)
+    return Model(family.eval(), modality, conditions, info, parts, supplies)
 
 
 def _precision(info: Mapping[str, Any]) -> torch.dtype:
@@ -164,7 +151,11 @@ def _precision(info: Mapping[str, Any]) -> torch.dtype:
 
 
 def _describe_modality(modality: Modality) -> dict[str, Any]:
-    return {"name": plugins.name_of(type(modality)), "config": modality.config.to_json()}
+    if isinstance(modality, Represented):
+        return {"part": modality.part, "kind": modality.kind}
+    if isinstance(modality, Viewed):
+        return {"view": modality.section}
+    return {"name": modality.name, "config": modality.config.to_json()}
 
 
 def _describe_condition(model: Model, name: str) -> dict[str, Any]:
@@ -172,10 +163,24 @@ def _describe_condition(model: Model, name: str) -> dict[str, Any]:
     return {"shared": True} if modality is model.modality else _describe_modality(modality)
 
 
-def _load_modality(entry: Mapping[str, Any], folder: Path) -> Modality:
-    modality = modalities.create({"name": entry["name"], **entry["config"]}, "model.json: modality")
+def _load_modality(entry: Mapping[str, Any], folder: Path, codecs: Mapping[str, PartCodec]) -> Modality:
+    modality: Modality
+    if "part" in entry:
+        modality = Represented(codecs[entry["part"]], entry["part"], entry["kind"])
+    else:
+        modality = modalities.create({"name": entry["name"], **entry["config"]}, "model.json: modality")
     modality.load(folder)
     return modality
+
+
+def _load_condition(
+    entry: Mapping[str, Any], target: Modality, folder: Path, codecs: Mapping[str, PartCodec]
+) -> Modality:
+    if entry.get("shared"):
+        return target
+    if "view" in entry:
+        return Viewed(target, views.create(entry["view"], "model.json: view").bind(codecs), dict(entry["view"]))
+    return _load_modality(entry, folder, codecs)
 
 
 def _inside(folder: Path, name: str) -> Path:

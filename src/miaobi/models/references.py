@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
-from miaobi.errors import Unsupported
+from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.families import Family
+from miaobi.models.codec import PartCodec
 from miaobi.models.folder import load
+from miaobi.models.model import Model
+from miaobi.recipe import Recipe
 
 _RUN = "run:"
 
 
-def frozen_parts(references: Mapping[str, str]) -> dict[str, Family]:
-    """The family behind each ``run:PATH``.
+def open_parts(recipe: Recipe) -> dict[str, PartCodec]:
+    """The model behind each of ``model.parts``, frozen.
 
     Raises:
-        Unsupported: another kind of reference.
+        Unsupported: another kind of reference than ``run:PATH``.
         RunFolderError: no model there.
     """
-    return {name: _family(reference, f"model.parts.{name}") for name, reference in references.items()}
+    return {name: PartCodec(_model(said, f"model.parts.{name}")) for name, said in recipe.model.parts.items()}
+
+
+def open_supplies(recipe: Recipe) -> dict[str, Model]:
+    """The model behind each of ``supply``: what makes a condition when generating.
+
+    Raises:
+        InvalidRecipe: there is no such condition.
+        Unsupported: another kind of reference than ``run:PATH``.
+        RunFolderError: no model there.
+    """
+    for name in recipe.supply:
+        if name not in recipe.data.condition:
+            raise InvalidRecipe("supply names no condition", given=name, allowed=list(recipe.data.condition))
+    return {name: _model(said, f"supply.{name}") for name, said in recipe.supply.items()}
 
 
 def start_from(family: Family, reference: str) -> None:
@@ -30,7 +45,7 @@ def start_from(family: Family, reference: str) -> None:
         Unsupported: another kind of reference, or a model of another shape; the first differences are named.
         RunFolderError: no model there.
     """
-    ours, theirs = family.state_dict(), _family(reference, "model.start").state_dict()
+    ours, theirs = family.state_dict(), _model(reference, "model.start").family.state_dict()
     differing = sorted(
         name
         for name in ours.keys() | theirs.keys()
@@ -46,7 +61,7 @@ def start_from(family: Family, reference: str) -> None:
         family.load_state_dict(theirs)
 
 
-def _family(reference: str, where: str) -> Family:
+def _model(reference: str, where: str) -> Model:
     if not reference.startswith(_RUN):
         raise Unsupported(f"{where} cannot refer to this", given=reference, allowed="run:PATH")
-    return load(reference.removeprefix(_RUN)).family
+    return load(reference.removeprefix(_RUN))

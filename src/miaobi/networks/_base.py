@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,9 @@ class Network(nn.Module, ABC):
     class Config(NetworkConfig):
         """The network's options in a recipe."""
 
+    lays_over: ClassVar[bool] = False
+    """Whether a condition with the space of its input or output is laid over it, where the recipe does not say."""
+
     def __init__(self, config: Any, source: Spec, target: Spec, conditions: dict[str, Spec]) -> None:
         super().__init__()
         self.config = config
@@ -53,7 +56,8 @@ class Network(nn.Module, ABC):
 
     def make_conditioner(self, width: int) -> Conditioner | None:
         """A conditioner over ``self.conditions`` giving ``width`` numbers a vector; ``None`` without conditions."""
-        return Conditioner(self.conditions, self.config.conditioner, width) if self.conditions else None
+        space = (self.source.space or self.target.space) if self.lays_over else ()
+        return Conditioner(self.conditions, self.config.conditioner, width, space) if self.conditions else None
 
     @abstractmethod
     def forward(self, x: Tensor, conditions: dict[str, Field] | None = None, **inputs: Any) -> Any:

@@ -21,7 +21,9 @@ class Conditioning(Settings):
     ``how``: ``vector`` (pooled), ``sequence`` (kept apart, for attention) or ``spatial`` (concatenated by the network).
     """
 
-    how: Literal["vector", "sequence", "spatial"] = "vector"
+    how: Literal["vector", "sequence", "spatial"] | None = Value(
+        None, description="default: spatial for what has the space of the network's own input or output, else vector"
+    )
     depth: int = Value(1, ge=0, le=12, description="layers of the token encoder")
 
 
@@ -30,12 +32,23 @@ class Conditioner(nn.Module):
 
     Labels become embeddings; tokens go through a bidirectional GRU, pooled by its mean over real positions; tensors
     through strided convolutions. Vectors of several conditions are added; sequences are joined end to end.
+
+    Args:
+        specs: what each condition looks like.
+        options: how each enters, as far as it is said.
+        width: numbers a vector.
+        space: of what conditions can be laid over; empty where they cannot.
     """
 
-    def __init__(self, specs: dict[str, Spec], options: dict[str, Conditioning], width: int) -> None:
+    def __init__(
+        self, specs: dict[str, Spec], options: dict[str, Conditioning], width: int, space: tuple[int, ...] = ()
+    ) -> None:
         super().__init__()
         self.specs = dict(specs)
-        self.how = {name: options.get(name, Conditioning()).how for name, spec in specs.items()}
+        self.how = {
+            name: options.get(name, Conditioning()).how or ("spatial" if space and spec.space == space else "vector")
+            for name, spec in specs.items()
+        }
         self.encoders = nn.ModuleDict(
             {
                 name: _encoder(spec, options.get(name, Conditioning()), width)

@@ -56,6 +56,8 @@ class Convolutional(Network):
         output: Squash = "none"
         projection: bool = Value(False, description="conditions enter by an inner product with the last features")
 
+    lays_over = True
+
     @classmethod
     def preset(cls, size: Size, source: Spec, target: Spec, conditions: dict[str, Spec]) -> Config:
         """Wider and coarser-stepping for sound; conditions by projection where the target is one score."""

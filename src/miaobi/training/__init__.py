@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from miaobi.data import prepare
 from miaobi.recipe import Recipe
 from miaobi.training import stages
 from miaobi.training.deliver import deliver
+from miaobi.training.opening import open_data
 from miaobi.training.planning import Estimate, plan
 from miaobi.training.processes import Processes
 from miaobi.training.progress import Reporter
@@ -74,7 +74,7 @@ def estimate(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[
     """
     loaded = Recipe.load(recipe, changes)
     with _as_it_was():
-        return plan(loaded, prepare(loaded), Processes())[1]
+        return plan(loaded, open_data(loaded), Processes())[1]
 
 
 def default_folder(recipe: str | Path | Mapping[str, Any] | Recipe) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
@@ -47,7 +47,7 @@ class Assembly:
         self.recipe, self.prepared, self.processes = recipe, prepared, processes
         settings = recipe.train
         self.compiled = False
-        self.family: Family = models.build(recipe, prepared.target, prepared.specs).to(processes.device).train()
+        self.family: Family = self._build().to(processes.device).train()
         self.phases = self.family.phases()
         _check(recipe, self.family)
         figures = [self.family.metric(prepared.target.form), *recipe.evaluate.metrics]
@@ -120,6 +120,10 @@ class Assembly:
                         yield self.family.shipped()
         finally:
             self.family.train()
+
+    def _build(self) -> Family:
+        parts = cast(Mapping[str, models.PartCodec], self.prepared.parts)
+        return models.build(self.recipe, self.prepared.target, self.prepared.specs, parts)
 
     def _runner(self) -> PhaseRunner:
         return PhaseRunner(self.family, self.optimisers, self.processes, self.recipe.train, self.recipe.seed)

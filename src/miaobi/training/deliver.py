@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import miaobi
 from miaobi import models
 from miaobi.errors import CorruptFile
-from miaobi.models import Model
+from miaobi.families import Family
+from miaobi.models import Model, PartCodec
 from miaobi.training import card, memory, report
 from miaobi.training.run_folder import write_text
 from miaobi.training.session import Session
@@ -26,12 +27,18 @@ def deliver(session: Session) -> Path:
     info = _info(session, step)
     assembly, folder = session.assembly, session.folder
     with assembly.resting() as shipped:
-        models.save(Model(shipped, assembly.prepared.modality, assembly.prepared.conditions, info), folder.model)
+        models.save(_model(session, shipped, info), folder.model)
     write_text(folder.model / "MODEL_CARD.md", card.text(info))
     write_text(folder.report, report.page(folder, info))
     lineage = json.loads(folder.lineage.read_text(encoding="utf-8")) | {"result": _result(info)}
     write_text(folder.lineage, json.dumps(lineage, indent=1, ensure_ascii=False))
     return folder.model
+
+
+def _model(session: Session, shipped: Family, info: dict[str, Any]) -> Model:
+    prepared = session.assembly.prepared
+    parts = {name: cast(PartCodec, part).model for name, part in prepared.parts.items()}
+    return Model(shipped, prepared.modality, prepared.conditions, info, parts, session.supplies)
 
 
 def _take_best(session: Session) -> int:

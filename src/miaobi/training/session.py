@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from miaobi.data import Prepared, prepare
-from miaobi.models import load_into, tensors_of
+from miaobi.data import Prepared
+from miaobi.models import load_into, open_supplies, tensors_of
 from miaobi.networks._cpu import keep_memory
 from miaobi.recipe import Recipe
 from miaobi.training import tracking
 from miaobi.training.assembly import Assembly
 from miaobi.training.checkpoint import Checkpoint, Checkpoints, Saved
+from miaobi.training.opening import open_data
 from miaobi.training.planning import plan
 from miaobi.training.processes import Processes
 from miaobi.training.progress import Reporter
@@ -46,9 +47,10 @@ class Session:
         if not self.processes.writes:
             self.reporter.silence()
         tracking.require(requested.train.tracking)
+        self.supplies = open_supplies(requested)
         resolved = folder.claim(requested, resume=resume) if self.processes.writes else None
         with self.processes.first():
-            self.prepared: Prepared = prepare(requested, log=reporter.say)
+            self.prepared: Prepared = open_data(requested, log=reporter.say)
         self.recipe = self._agreed(resolved or self._begin(requested) if self.processes.writes else None)
         settings = self.recipe.train
         torch.set_num_threads(settings.threads or torch.get_num_threads())

@@ -50,8 +50,9 @@ def choose(extractor: str | Extractor | None, modality: Modality) -> Extractor:
         Unsupported: none is named, or it does not take this modality.
         MissingExtra: its package is absent.
     """
+    modality = modality.shown
     wanted = extractor or modality.extractor
-    kind = plugins.name_of(type(modality))
+    kind = modality.name
     if wanted is None:
         raise Unsupported(
             f"{kind} has no feature extractor of its own",

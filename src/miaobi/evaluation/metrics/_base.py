@@ -53,10 +53,11 @@ class Metric(ABC):
         """
         name = name_of(cls)
         require(family, cls.ability, f"the metric {name}")
-        if modality.form not in cls.forms:
+        seen = modality.shown
+        if seen.form not in cls.forms:
             raise Unsupported(
-                f"the metric {name} does not apply to {name_of(type(modality))}",
-                given=f"a target of form {modality.form}",
+                f"the metric {name} does not apply to {seen.name}",
+                given=f"a target of form {seen.form}",
                 allowed=cls.forms,
             )
 

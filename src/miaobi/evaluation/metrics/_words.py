@@ -10,7 +10,6 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
 from miaobi.modalities import Modality
-from miaobi.plugins import name_of
 
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 _LOOKED_AT = 100_000
@@ -30,7 +29,7 @@ def elements(modality: Modality, array: np.ndarray) -> Sequence[str]:
 
 def is_text(modality: Modality) -> bool:
     """Whether items are ``str``, so that figures need not depend on the tokenizer."""
-    return name_of(type(modality)) == "text"
+    return modality.name == "text"
 
 
 def tokenizer_of(modality: Modality, real: Sequence[str]) -> str:

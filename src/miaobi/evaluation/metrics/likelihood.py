@@ -52,7 +52,7 @@ class Likelihood(Metric):
         rows = context.rows if context.brief else range(len(context.held))
         found = _measure(context, rows)
         scores: dict[str, Score] = {}
-        unit = context.modality.unit
+        unit = context.model.modality.unit
         if unit in _FIGURES and found.units.sum() > 0:
             scores[_FIGURES[unit]] = self._score(context, _FIGURES[unit], found, found.nats / math.log(2), found.units)
         if found.tokens is not None and found.tokens.sum() > 0:
@@ -66,7 +66,7 @@ class Likelihood(Metric):
             context.stamp(),
             samples=len(amounts),
             seed=context.seed,
-            unit="token" if bound_to_tokenizer else context.modality.unit,
+            unit="token" if bound_to_tokenizer else context.model.modality.unit,
             likelihood=f"{'exact' if found.exact else 'upper bound'}, of {name_of(type(context.model.family))}",
             tokenizer_bound=bound_to_tokenizer,
             interval_method="95 %, Student's t over items of the linearised ratio",
@@ -95,7 +95,7 @@ def _measure(context: Context, rows: Sequence[int]) -> _Measured:
     for chosen in chunks(rows, context.batch_rows):
         batch = context.held.batch(chosen, augment=None)
         bounds.append(family.log_likelihood(batch.to(device), seeds=seeds_of(context.seed, batch.ids).to(device)))
-        units.append(context.modality.units(context.held.items(chosen)))
+        units.append(context.model.modality.units(context.held.items(chosen)))
     nats = _joined([bound.nats for bound in bounds])
     if not np.isfinite(nats).all():
         raise Diverged("a held-out likelihood is not finite", cure="lower train.learning_rate and train again")

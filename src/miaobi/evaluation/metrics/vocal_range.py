@@ -13,7 +13,6 @@ from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import of_mean
 from miaobi.evaluation.records import Direction, Score
 from miaobi.modalities._voices import RANGES, share_in_range
-from miaobi.plugins import name_of
 from miaobi.types import Form
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ class VocalRange(Metric):
     def check(cls, family: Family, modality: Modality) -> None:
         """Refuse anything but music."""
         super().check(family, modality)
-        if name_of(type(modality)) != "music":
-            raise Unsupported("vocal ranges are of music", given=name_of(type(modality)), cure="leave the metric out")
+        if modality.name != "music":
+            raise Unsupported("vocal ranges are of music", given=modality.name, cure="leave the metric out")
 
     def compute(self, context: Context) -> dict[str, Score]:
         """One figure, 0 to 1.

@@ -1,0 +1,87 @@
+"""Editing a file: restoring it, filling in what a mask marks, or continuing from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from miaobi.errors import InvalidRecipe, Unsupported
+from miaobi.families import Editing
+from miaobi.modalities import Viewed
+from miaobi.models import Model
+from miaobi.types import Batch, Field, Form, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """A file to edit, encoded.
+
+    Attributes:
+        target: ``[1, C, *space]``, the file as the model's target.
+        mask: ``[1, 1, *space]``, 1 where it is to be made anew; ``None``: no mask was given.
+    """
+
+    target: Tensor
+    mask: Tensor | None
+
+
+def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) -> Edit | None:
+    """What ``--edit`` and ``--mask`` name.
+
+    Raises:
+        InvalidRecipe: a mask without a file to edit.
+        Unsupported: the model can do nothing with such a file.
+        UnreadableItem: a file that the model's modality cannot read.
+    """
+    if edit is None:
+        if mask is not None:
+            raise InvalidRecipe("a mask needs a file to edit", given=str(mask), cure="give --edit FILE")
+        return None
+    if view_of(model) is None and not isinstance(model.family, Editing):
+        raise Unsupported(
+            "this model edits nothing",
+            given=str(edit),
+            cure="train with a condition that is a view of the target, or with the family diffusion",
+        )
+    if model.modality.shown.form is not Form.TENSOR or model.modality.shown is not model.modality:
+        raise Unsupported("only models of the data itself, as tensors, edit files", given=str(edit))
+    target = _values(model, Path(edit))
+    return Edit(target, None if mask is None else (_values(model, Path(mask)).mean(1, keepdim=True) > 0).float())
+
+
+def view_of(model: Model) -> str | None:
+    """The one condition that is a view of the target, which a file to edit is given as."""
+    names = [name for name, modality in model.conditions.items() if isinstance(modality, Viewed)]
+    return names[0] if len(names) == 1 else None
+
+
+def apply_edit(model: Model, edit: Edit, conditions: dict[str, Field], controls: Any, seeds: Tensor) -> Samples:
+    """Samples that start from the file; what a mask leaves stays as it was.
+
+    Raises:
+        Unsupported: a mask that the model has no use for, or one that it needs and was not given.
+    """
+    rows, device = len(seeds), model.family.device
+    target = edit.target.expand(rows, *edit.target.shape[1:]).to(device)
+    mask = None if edit.mask is None else edit.mask.expand(rows, *edit.mask.shape[1:]).to(device)
+    name = view_of(model)
+    if name is None:
+        if mask is None:
+            raise Unsupported("this model fills in what a mask marks", cure="give a mask: --mask FILE")
+        batch = Batch(Field(target), conditions=conditions, ids=torch.arange(rows))
+        return model.family.edit(batch, mask.bool(), controls=controls, seeds=seeds)  # type: ignore[operator, no-any-return]
+    view = model.conditions[name].view  # type: ignore[attr-defined]
+    told = conditions | {name: Field(view.given(target, mask))}
+    samples: Samples = model.family.sample(told, controls=controls, seeds=seeds)  # type: ignore[operator]
+    if mask is None:
+        return samples
+    return replace(samples, values=torch.where(mask.bool(), samples.values, target))
+
+
+def _values(model: Model, path: Path) -> Tensor:
+    modality = model.modality
+    return modality.collate([modality.encode(modality.read(path))]).values

@@ -39,6 +39,6 @@ def _along(values: Tensor, kernel: Tensor, axis: int) -> Tensor:
     lines = values.movedim(axis, -1)
     rows = lines.reshape(1, len(values), -1, lines.shape[-1])
     reach = kernel.shape[1] // 2
-    padded = F.pad(rows, (reach, reach), mode="replicate")
+    padded = F.pad(rows, (reach, reach, 0, 0), mode="replicate")
     found = F.conv2d(padded, kernel[:, None, None], groups=len(values))
     return found.reshape(lines.shape).movedim(-1, axis)

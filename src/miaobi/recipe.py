@@ -259,7 +259,7 @@ def _parse_yaml(text: str, what: str) -> Any:
 
 def _read(source: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(source, Mapping):
-        return _parse_yaml(yaml.safe_dump(dict(source), allow_unicode=True), "the mapping")  # type: ignore[no-any-return]
+        return _parse_yaml(yaml.safe_dump(dict(source), allow_unicode=True, sort_keys=False), "the mapping")  # type: ignore[no-any-return]
     path = Path(source)
     if not path.exists():
         path = shipped().get(str(source).removeprefix("recipes/").removesuffix(".yaml"), path)

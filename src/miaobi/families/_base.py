@@ -103,6 +103,11 @@ class Family(nn.Module, ABC):
         """
 
     @classmethod
+    def defaults(cls, target: Spec) -> dict[str, str]:
+        """Role to the network that serves where the recipe names none: ``roles``, or what suits the target better."""
+        return dict(cls.roles)
+
+    @classmethod
     @abstractmethod
     def metric(cls, form: Form) -> str:
         """The held-out figure (GROUP or GROUP.FIGURE) behind early stopping, best checkpoint and search."""

@@ -26,7 +26,7 @@ def construct(recipe: Recipe, target: Spec, conditions: Mapping[str, Spec], part
         torch.manual_seed(derive_one(recipe.seed, "initial weights"))
         built = {
             role: _network(role, ports[role], section, recipe.model.size)
-            for role, section in role_sections(recipe.model, family).items()
+            for role, section in role_sections(recipe.model, family, target).items()
         }
         return family(config, built, parts, target, conditions)
 
@@ -44,10 +44,10 @@ def check_target(family: type[Family], target: Spec) -> None:
     )
 
 
-def role_sections(model: ModelSettings, family: type[Family]) -> dict[str, dict[str, Any]]:
+def role_sections(model: ModelSettings, family: type[Family], target: Spec) -> dict[str, dict[str, Any]]:
     """The network section of each role: given per role, or one for all roles."""
     given, roles = model.network, family.roles
-    default = {role: {"name": name} for role, name in roles.items()}
+    default = {role: {"name": name} for role, name in family.defaults(target).items()}
     if not given:
         return default
     if not roles:

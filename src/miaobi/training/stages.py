@@ -31,12 +31,16 @@ def run(recipe: Recipe, folder: RunFolder, train: Callable[[Recipe, Path], Resul
 def stage(recipe: Recipe, section: Mapping[str, Any], root: Path) -> Recipe:
     """The recipe of one stage: ``section`` replaces settings, and ``stage:NAME`` becomes that stage's run.
 
+    A null takes a setting away. Another family takes nothing of the recipe's own ``model`` section but its size.
+
     Raises:
         InvalidRecipe: a stage has stages, or refers to one that does not exist.
     """
     if "stages" in section:
         raise InvalidRecipe("a stage cannot have stages of its own", given=sorted(section))
     base = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"stages"})
+    if section.get("model", {}).get("family", recipe.model.family) != recipe.model.family:
+        base["model"] = {key: value for key, value in base["model"].items() if key == "size"}
     return Recipe.load(_resolved(_merged(base, section), recipe, root))
 
 
@@ -45,7 +49,7 @@ def _merged(base: Mapping[str, Any], section: Mapping[str, Any]) -> dict[str, An
     for key, value in section.items():
         old = merged.get(key)
         merged[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
+    return {key: value for key, value in merged.items() if value is not None or key not in section}
 
 
 def _resolved(value: Any, recipe: Recipe, root: Path) -> Any:

@@ -66,6 +66,25 @@ def test_projection_adds_an_inner_product_and_nothing_when_absent():
     torch.testing.assert_close(told, expected)
 
 
+def test_time_scales_and_shifts_the_hidden_layers_of_a_denoiser():
+    config = MLP.preset("tiny", IMAGE, IMAGE, {})
+    assert config.time
+    assert not MLP.preset("tiny", vector_spec(784), IMAGE, {}).time
+    assert not MLP.preset("tiny", vector_spec(8), vector_spec(1), LABEL).time
+    torch.manual_seed(0)
+    network = MLP(config, IMAGE, IMAGE, {})
+    x = torch.randn(3, 1, 28, 28)
+    late = network(x, time=torch.tensor([0.0, 0.5, 1.0]))
+    assert late.shape == x.shape
+    change = (late - network(x)).flatten(1).abs().amax(1)
+    assert change[0] == 0
+    assert (change[1:] > 1e-3).all()
+    near = network(x[:1].expand(2, -1, -1, -1), time=torch.tensor([0.5, 0.501]))
+    assert 0 < (near[0] - near[1]).abs().max() < 0.3
+    with pytest.raises(Unsupported, match="time: true"):
+        build(vector_spec(2), vector_spec(2))(torch.zeros(1, 2), time=torch.zeros(1))
+
+
 def test_last_layer_is_float32_under_autocast():
     network = build(vector_spec(4), vector_spec(8), hidden=[16])
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -7,8 +7,10 @@ Welling 2014).
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field as Value
 from torch import Tensor, nn
 
@@ -19,6 +21,9 @@ from miaobi.networks._heads import Head, linear, require_how
 from miaobi.types import Condition, Field, Form, Size, Spec
 
 _SIZES = SizeTable(width=(64, 512, 1024), depth=(2, 2, 3))
+_FREQUENCIES = 32
+_FASTEST = 1000.0
+"""Radians a unit of time: tells times apart that differ by a thousandth."""
 
 
 class MLP(Network):
@@ -26,7 +31,7 @@ class MLP(Network):
 
     A condition's vector is added before the first hidden activation, which is what concatenating it to the source
     would do; with ``projection`` it enters the output only (Miyato and Koyama 2018, "cGANs with
-    projection discriminator").
+    projection discriminator"). With ``time`` each hidden layer is scaled and shifted by an embedding of it.
     """
 
     class Config(NetworkConfig):
@@ -39,13 +44,15 @@ class MLP(Network):
         norm: Literal["none", "batch", "layer"] = "none"
         dropout: float = Value(0.0, ge=0, lt=1)
         projection: bool = Value(False, description="conditions enter by an inner product with the last hidden layer")
+        time: bool = Value(False, description="takes a diffusion's time; default: where both ports have one shape")
 
     @classmethod
     def preset(cls, size: Size, source: Spec, target: Spec, conditions: dict[str, Spec]) -> Config:
-        """Equal hidden widths; conditions by projection where the target is one score."""
+        """Equal hidden widths; conditions by projection where the target is one score, time where it may denoise."""
         _check(source, target)
         width, depth = _SIZES.at(size)
-        return cls.Config(hidden=[width] * depth, projection=target.size == 1 and bool(conditions))
+        denoises = (source.channels, source.space) == (target.channels, target.space) and target.size > 1
+        return cls.Config(hidden=[width] * depth, projection=target.size == 1 and bool(conditions), time=denoises)
 
     def __init__(self, config: Config, source: Spec, target: Spec, conditions: dict[str, Spec]) -> None:
         _check(source, target)
@@ -60,16 +67,28 @@ class MLP(Network):
         self.activation = activation(config.activation, config.slope)
         self.dropout = nn.Dropout(config.dropout)
         self.head = Head(config.hidden[last], target.size, projection=config.projection)
+        self.time = _Time(config.hidden) if config.time else None
 
-    def forward(self, x: Tensor, conditions: dict[str, Field] | None = None, **inputs: Any) -> Tensor:
-        """``[B, *source]`` to ``[B, *target]``."""
+    def forward(
+        self, x: Tensor, conditions: dict[str, Field] | None = None, *, time: Tensor | None = None, **inputs: Any
+    ) -> Tensor:
+        """``[B, *source]`` to ``[B, *target]``; ``time [B]`` in [0, 1], 0 where it is not given.
+
+        Raises:
+            Unsupported: a time for a network that was built without.
+        """
         vector = self._vector(conditions, len(x))
+        changes = self._changes(time, x)
         hidden = x.flatten(1)
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             hidden = layer(hidden)
             if index == 0 and vector is not None and not self.config.projection:
                 hidden = hidden + vector
-            hidden = self.dropout(self.activation(norm(hidden)))
+            hidden = norm(hidden)
+            if changes is not None:
+                scale, shift = changes[index].chunk(2, 1)
+                hidden = hidden * (1 + scale) + shift
+            hidden = self.dropout(self.activation(hidden))
         out = self.head(hidden, vector if self.config.projection else None)
         return squash(out, self.config.output).reshape(len(x), self.target.channels, *self.target.space)
 
@@ -78,6 +97,33 @@ class MLP(Network):
             return None
         made: Condition = self.conditioner(conditions, rows)
         return made.vector
+
+    def _changes(self, time: Tensor | None, x: Tensor) -> list[Tensor] | None:
+        if self.time is not None:
+            changes: list[Tensor] = self.time(x.new_zeros(len(x)) if time is None else time)
+            return changes
+        if time is not None:
+            raise Unsupported("this mlp takes no time", cure="set time: true in its options under model.network")
+        return None
+
+
+class _Time(nn.Module):
+    """From times ``[B]`` to a scale and a shift for each hidden layer."""
+
+    frequencies: Tensor
+
+    def __init__(self, hidden: list[int]) -> None:
+        super().__init__()
+        steps = torch.linspace(0, math.log(_FASTEST), _FREQUENCIES)
+        self.register_buffer("frequencies", steps.exp(), persistent=False)
+        width = hidden[0]
+        self.embed = nn.Sequential(linear(2 * _FREQUENCIES, width, math.sqrt(2)), nn.SiLU())
+        self.changes = nn.ModuleList(linear(width, 2 * size) for size in hidden)
+
+    def forward(self, time: Tensor) -> list[Tensor]:
+        angles = time.float()[:, None] * self.frequencies
+        embedded = self.embed(torch.cat([angles.cos(), angles.sin()], 1))
+        return [change(embedded) for change in self.changes]
 
 
 def _norm(name: str, width: int) -> nn.Module:

@@ -60,7 +60,9 @@ def test_commands_exist(document: Path, capfd: pytest.CaptureFixture[str], monke
 
 @by_name
 def test_shipped_recipes_named_in_documents_exist(document: Path) -> None:
-    named = re.findall(r"miaobi (?:train|estimate) ((?:text|image|music|classic|demo)/[a-z0-9-]+)", document.read_text())
+    named = re.findall(
+        r"miaobi (?:train|estimate) ((?:text|image|music|speech|video|classic|demo)/[a-z0-9-]+)", document.read_text()
+    )
     assert set(named) <= set(shipped())
 
 

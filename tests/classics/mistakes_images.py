@@ -14,7 +14,7 @@ MISTAKES = [
     Mistake(
         "detached fakes in the generator's turn",
         _GAN,
-        "        fakes = self.generator(self._latents(seeds), batch.conditions)\n        on_fake = self._judge(fakes,",
+        "        fakes = self._make(batch.conditions, seeds)\n        on_fake = self._judge(fakes,",
         "        fakes = self._fakes(batch, seeds)\n        on_fake = self._judge(fakes,",
         _TESTS + "test_the_generators_turn_teaches_the_generator",
     ),
@@ -91,8 +91,8 @@ MISTAKES = [
     Mistake(
         "an activation forgotten",
         _MLP,
-        "hidden = self.dropout(self.activation(norm(hidden)))",
-        "hidden = self.dropout(self.activation(norm(hidden)) if index == 0 else norm(hidden))",
+        "hidden = self.dropout(self.activation(hidden))",
+        "hidden = self.dropout(self.activation(hidden) if index == 0 else hidden)",
         _TESTS + "test_no_activation_is_forgotten",
     ),
     Mistake(

@@ -64,6 +64,7 @@ def test_saving_and_loading_changes_nothing(name, form, tmp_path):
     left, right = model.family.state_dict(), again.family.state_dict()
     assert left.keys() == right.keys()
     assert all(torch.equal(left[key], right[key]) for key in left)
+    require_sampling(model.family)
     ours = [made.item for made in generate(model, n=3, seed=5)]
     theirs = [made.item for made in generate(again, n=3, seed=5)]
     pack = model.modality.pack
@@ -216,7 +217,8 @@ def test_latents_decode_to_the_targets_shape(name, form):
         drawn = family.encode(batch, seeds=seeds_of(0, batch.ids))
         out = family.decode(mean, batch.conditions, seeds=seeds_of(0, batch.ids))
     assert out.values.shape == batch.target.values.shape
-    assert not torch.equal(mean.values, drawn.values)
+    # A code is what it is; only a posterior is drawn from.
+    assert name == "discrete" or not torch.equal(mean.values, drawn.values)
 
 
 def require_sampling(family):

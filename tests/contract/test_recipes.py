@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from miaobi import evaluation, families, modalities, models
 from miaobi.data import catalog
-from miaobi.families import Counting
-from miaobi.modalities import Modality
-from miaobi.plugins import name_of
-from miaobi.recipe import Recipe, plugin_name, shipped
+from miaobi.data.plan import viewed
+from miaobi.families import Counting, Family
+from miaobi.modalities import Modality, Represented
+from miaobi.models import Model, PartCodec
+from miaobi.recipe import Recipe, plugin_name, plugin_options, shipped
+from miaobi.training.stages import stage
 from miaobi.types import Form, Spec
 
 RECIPES = shipped()
@@ -20,17 +24,55 @@ SPECS = {
     "music": Spec(Form.TOKENS, vocabulary=200, max_length=64),
     "image": Spec(Form.TENSOR, channels=1, space=(28, 28), levels=256),
     "label": Spec(Form.LABEL, vocabulary=10),
+    "speech": Spec(Form.TENSOR, channels=1, space=(4096,)),
+    "speech as mel": Spec(Form.TENSOR, channels=64, space=(63,)),
+    "video": Spec(Form.TENSOR, channels=3, space=(8, 32, 32), levels=256),
 }
 every = pytest.mark.parametrize("name", RECIPES)
 
 
 def modality_of(section: object) -> tuple[Modality, Spec]:
     made = modalities.create(section)  # type: ignore[arg-type]
-    return made, SPECS[name_of(type(made))]
+    return made, SPECS[made.name]
+
+
+def target_of(recipe: Recipe, parts: dict[str, PartCodec]) -> tuple[Modality, Spec]:
+    """The target's modality and a spec like that of its data."""
+    wanted = recipe.data.representation
+    if wanted is None:
+        return modality_of(recipe.modality)
+    part, dot, kind = wanted.partition(".")
+    if dot:
+        represented = Represented(parts[part], part, kind)
+        return represented, represented.spec
+    name = plugin_name(recipe.modality)
+    made = modalities.create({"name": name, **plugin_options(recipe.modality), "representation": wanted})
+    return made, SPECS[f"{name} as {wanted}"]
+
+
+def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
+    """What each stage of a recipe (or the recipe itself) would train, on data like its own."""
+    stages = {name: stage(recipe, section, Path("run")) for name, section in recipe.stages.items()} or {"": recipe}
+    done: dict[str, PartCodec] = {}
+    for name, one in stages.items():
+        parts = {key: done[reference.rpartition("/")[2]] for key, reference in one.model.parts.items()}
+        assert {reference.rpartition("/")[2] for reference in one.supply.values()} <= set(done)
+        modality, target = target_of(one, parts)
+        conditions = {
+            key: viewed(modality, said, parts, key).view.spec(replace(target, levels=0))
+            if said.view
+            else modality_of(said.modality)[1]
+            for key, said in one.data.condition.items()
+        }
+        family = models.build(one, target, conditions, parts)
+        done[name] = PartCodec(Model(family.eval(), modality))
+        yield one, family, modality
 
 
 def test_there_are_recipes_for_every_modality() -> None:
-    assert {"classic", "demo", "image", "music", "text"} <= {name.partition("/")[0] for name in RECIPES}
+    assert {"classic", "demo", "image", "music", "speech", "text", "video"} <= {
+        name.partition("/")[0] for name in RECIPES
+    }
 
 
 @every
@@ -41,15 +83,13 @@ def test_it_says_what_it_shows(name: str) -> None:
 
 @every
 def test_it_builds_its_model_and_can_be_scored(name: str) -> None:
-    recipe = Recipe.load(RECIPES[name])
-    modality, target = modality_of(recipe.modality)
-    conditions = {key: modality_of(one.modality)[1] for key, one in recipe.data.condition.items()}
-    family = models.build(recipe, target, conditions)
-    assert isinstance(family, families.find(recipe.model.family))
-    assert isinstance(family, Counting) or sum(parameter.numel() for parameter in family.parameters()) > 1000
-    families.find(recipe.model.family).Controls.parse(recipe.evaluate.control, "evaluate.control")
-    evaluation.check(recipe.evaluate.metrics, family, modality, "pixels" if target.form is Form.TENSOR else None)
-    modality.check_augment(recipe.data.augment)
+    for recipe, family, modality in runs_of(Recipe.load(RECIPES[name])):
+        assert isinstance(family, families.find(recipe.model.family))
+        assert isinstance(family, Counting) or sum(parameter.numel() for parameter in family.parameters()) > 1000
+        families.find(recipe.model.family).Controls.parse(recipe.evaluate.control, "evaluate.control")
+        figures = [family.metric(family.target.form), *recipe.evaluate.metrics]
+        evaluation.check(figures, family, modality, "pixels" if modality.name == "image" else None)
+        modality.check_augment(recipe.data.augment)
 
 
 @every
@@ -60,7 +100,8 @@ def test_its_data_has_its_columns(name: str) -> None:
     if kind == "catalog":
         data = catalog.find(source)
         assert plugin_name(data.modality) == plugin_name(recipe.modality)
-        assert {one.column or key for key, one in recipe.data.condition.items()} <= set(data.conditions)
+        columns = {one.column or key for key, one in recipe.data.condition.items() if one.view is None}
+        assert columns <= set(data.conditions)
 
 
 @every

@@ -67,3 +67,13 @@ def test_a_flat_discriminator_has_finite_gradients():
     squared = torch.zeros(3, requires_grad=True)
     off_one(squared).sum().backward()
     assert torch.isfinite(squared.grad).all()
+
+
+def test_confidence_by_hand():
+    found = {name: adversarial(name).confidence(REAL, FAKE).tolist() for name in LOSSES}
+    assert found["non_saturating"] == found["hinge"] == [1, -1]
+    assert found["relativistic"] == found["wasserstein_gp"] == [1, -1]
+    assert adversarial("least_squares").confidence(torch.tensor([0.4, 0.6]), FAKE).tolist() == [-1, 1]
+    # What only differences mean must not hang on an offset.
+    assert adversarial("relativistic").confidence(REAL + 9, FAKE + 9).tolist() == [1, -1]
+    assert adversarial("hinge").confidence(REAL + 9, FAKE + 9).tolist() == [1, 1]

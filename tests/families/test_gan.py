@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -132,6 +134,77 @@ def test_a_tiny_gan_learns_two_clusters():
     near = torch.cdist(made, centres) < 0.35
     assert near.any(1).float().mean() > 0.6
     assert near.float().mean(0).min() > 0.15
+
+
+def halves(name, rows=32):
+    """Pictures bright on one side, the condition ``name`` saying which; and the same with the condition swapped."""
+    side = torch.arange(rows) % 2
+    bright = torch.ones(rows, 1, 8, 8)
+    bright[..., 4:] = -1
+    batch = batch_of(conditions={name: CONDITIONS[name]}, rows=rows)
+    batch.target.values.copy_(bright * (0.8 - 1.6 * side[:, None, None, None]) + 0.1 * torch.randn(rows, 1, 8, 8))
+    titles = torch.tensor([[1, 2, 0, 0, 0], [3, 2, 0, 0, 0]])
+    fields = {"label": lambda s: Field(s), "title": lambda s: Field(titles[s], lengths=torch.full((rows,), 2))}
+    return replace(batch, conditions={name: fields[name](side)}), {name: fields[name](1 - side)}
+
+
+def sides(pictures):
+    """1 where the right half is brighter."""
+    return (pictures[..., 4:].mean((1, 2, 3)) > pictures[..., :4].mean((1, 2, 3))).long()
+
+
+@pytest.mark.parametrize(("name", "judge"), [("label", "convolutional"), ("title", "mlp")])
+def test_samples_follow_a_condition_by_projection(name, judge):
+    """Only the discriminator's inner product can have taught the generator what the condition means."""
+    torch.manual_seed(0)
+    options = {"latent": 4, "r1": 0.1, "r2": 0.1, "condition_drop": 0}
+    network = {"generator": {"name": "mlp"}, "discriminator": {"name": judge, "projection": True}}
+    family = family_of("gan", options, conditions={name: CONDITIONS[name]}, network=network).train()
+    rates = {"lr": 3e-3, "betas": (0.0, 0.99)}
+    parts = ("generator", "discriminator")
+    optimisers = {(part,): torch.optim.Adam(getattr(family, part).parameters(), **rates) for part in parts}
+    for count in range(60 if judge == "convolutional" else 90):
+        batch, _ = halves(name)
+        for phase in family.phases():
+            if phase.active(count):
+                freeze_but(family, phase.modules)
+                (family(batch, phase.name, seeds_of(count, batch.ids)).total / 32).backward()
+                optimisers[phase.modules].step()
+    batch, swapped = halves(name)
+    seeds = seeds_of(9, batch.ids)
+    wanted = sides(batch.target.values)
+    family.eval()
+    for conditions, want in ((batch.conditions, wanted), (swapped, 1 - wanted)):
+        assert (sides(family.sample(conditions, seeds=seeds).values) == want).float().mean() > 0.9
+
+
+def test_augmentation_reaches_data_and_samples_alike_and_adapts():
+    policy = {"policy": ["cutout"], "adaptive": 0.6, "ramp": 100, "probability": 0.5}
+    family = family_of("gan", {"latent": 4, "augment": policy}, network="convolutional")
+    seen = []
+    family.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    batch, seeds = batch_of(rows=64), seeds_of(1, range(64))
+    loss = family(batch, "discriminator", seeds)
+    plain = torch.cat([batch.target.values, family._make({}, seeds)])
+    shares = [(a != b).flatten(1).any(1).float().mean() for a, b in zip(seen[0].chunk(2), plain.chunk(2), strict=True)]
+    assert all(share == pytest.approx(0.5, abs=0.2) for share in shares)
+    sure = {"confidence": loss.statistics["items"], "items": loss.statistics["items"]}
+    for _ in range(20):
+        family.after_phase("discriminator", sure)
+    assert family.augmentation.probability == pytest.approx(0.8)
+    assert "augmentation.probability" in family.state_dict()
+
+
+def test_a_generators_noise_inputs_get_noise_from_the_seeds():
+    network = {"generator": {"name": "stylegan"}, "discriminator": {"name": "mlp"}}
+    family = family_of("gan", {"latent": 4}, network=network)
+    seen = []
+    family.generator.register_forward_pre_hook(lambda _, inputs, given: seen.append(given["noise"]), with_kwargs=True)
+    family.sample({}, seeds=seeds_of(0, range(4)))
+    family.sample({}, seeds=seeds_of(0, [2]))
+    assert seen[0].keys() == family.generator.noises.keys()
+    assert all(torch.equal(seen[0][key][2:3], seen[1][key]) for key in seen[0])
+    assert all(not torch.equal(drawn[0], drawn[1]) for drawn in seen[0].values())
 
 
 def test_what_it_cannot_do_is_refused():

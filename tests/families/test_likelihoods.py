@@ -9,7 +9,7 @@ from miaobi.sampling.noise import seeds_of
 from miaobi.types import Form, Spec
 
 LEVELS = 16
-NAMES = ["bernoulli", "gaussian", "discretised_logistic"]
+NAMES = ["bernoulli", "gaussian", "laplace", "discretised_logistic"]
 PIXEL = Spec(Form.TENSOR, 1, (1, 1), levels=LEVELS)
 
 
@@ -70,7 +70,7 @@ def test_draws_have_the_likelihoods_mean_and_range(name):
     outputs = torch.tensor([0.3, -0.2, -2.5, -2.5][: 2 * likelihood.outputs]).view(1, -1, 2).expand(5000, -1, -1)
     drawn = likelihood.draw(outputs, seeds_of(0, range(5000)))
     torch.testing.assert_close(drawn.mean(0), likelihood.mean(outputs)[0], atol=0.03, rtol=0)
-    if name != "gaussian":
+    if name in ("bernoulli", "discretised_logistic"):
         assert drawn.abs().max() <= 1
 
 
@@ -78,16 +78,25 @@ def test_draws_have_the_likelihoods_mean_and_range(name):
 def test_a_shared_scale_learns_the_datas_spread(name):
     target = Spec(Form.TENSOR, 1, (8,), levels=256)
     likelihood = likelihood_class(name)(target, "shared")
-    x = 0.05 * torch.randn(256, 1, 8)
+    x = 0.05 * torch.randn(256, 1, 8, generator=torch.Generator().manual_seed(0))
     optimiser = torch.optim.Adam(likelihood.parameters(), lr=3e-3)
     for step in range(300):
         optimiser.zero_grad()
         (-likelihood.log_prob(torch.zeros(256, 1, 8), x, seeds_of(step, range(256))).mean()).backward()
         optimiser.step()
-    spread = likelihood.split(torch.zeros(1, 1, 8))[1].exp().item() * (1 if name == "gaussian" else math.pi / 3**0.5)
-    assert spread == pytest.approx(0.05, rel=0.15)
+    scale = likelihood.split(torch.zeros(1, 1, 8))[1].exp().item()
+    # A Laplace density's best scale is the mean distance, which of normal data is sqrt(2 / pi) spreads.
+    factor = {"gaussian": 1, "laplace": (math.pi / 2) ** 0.5, "discretised_logistic": math.pi / 3**0.5}[name]
+    assert scale * factor == pytest.approx(0.05, rel=0.15)
 
 
 def test_quantised_likelihood_needs_quantised_data():
     with pytest.raises(Unsupported, match="gaussian"):
         likelihood_class("discretised_logistic")(Spec(Form.TENSOR, 1, (4,)), "shared")
+
+
+def test_laplace_density_is_torchs_own():
+    likelihood = likelihood_class("laplace")(Spec(Form.TENSOR, 2, (3,)), "predicted")
+    outputs, x = torch.randn(4, 4, 3), torch.randn(4, 2, 3)
+    expected = torch.distributions.Laplace(outputs[:, :2], outputs[:, 2:].exp()).log_prob(x).flatten(1).sum(1)
+    torch.testing.assert_close(likelihood.log_prob(outputs, x, seeds_of(0, range(4))), expected)

@@ -36,6 +36,13 @@ class Adversarial(ABC):
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
         """The generator's loss; ``real`` is read only where `paired`."""
 
+    def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
+        """``[B]`` of -1 to 1: whether each real item is taken for real; near 1 throughout, the data is learnt by heart.
+
+        The heuristic r_t of Karras et al. 2020, "Training generative adversarial networks with limited data".
+        """
+        return torch.sign(real)
+
 
 class Relativistic(Adversarial):
     """Each fake is judged against one real (Jolicoeur-Martineau 2019; with R1 and R2: Huang et al. 2024)."""
@@ -49,6 +56,10 @@ class Relativistic(Adversarial):
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
         return F.softplus(real - fake)
+
+    def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
+        # Only differences of these logits mean anything.
+        return torch.sign(real - fake)
 
 
 class NonSaturating(Adversarial):
@@ -69,6 +80,9 @@ class LeastSquares(Adversarial):
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
         return 0.5 * (fake - 1).square()
+
+    def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
+        return torch.sign(real - 0.5)
 
 
 class Hinge(Adversarial):
@@ -92,6 +106,10 @@ class Wasserstein(Adversarial):
 
     def generator(self, real: Tensor, fake: Tensor) -> Tensor:
         return -fake
+
+    def confidence(self, real: Tensor, fake: Tensor) -> Tensor:
+        # Only differences of these logits mean anything.
+        return torch.sign(real - fake)
 
 
 def adversarial(name: LossName) -> Adversarial:

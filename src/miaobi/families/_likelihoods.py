@@ -1,4 +1,4 @@
-"""What a decoder's outputs say about data in [-1, 1]: Bernoulli, Gaussian and discretised logistic likelihoods."""
+"""What a decoder's outputs say about data in [-1, 1]: Bernoulli, Gaussian, Laplace, discretised logistic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from miaobi.errors import Unsupported
 from miaobi.sampling.noise import noise, uniform
 from miaobi.types import Spec
 
-LikelihoodName = Literal["bernoulli", "gaussian", "discretised_logistic"]
+LikelihoodName = Literal["bernoulli", "gaussian", "laplace", "discretised_logistic"]
 ScaleName = Literal["shared", "predicted"]
 _FASTER = 10.0
 """Steps that a shared log-scale takes for one of a weight: it has e-folds to go and a rate made for weights."""
@@ -80,8 +80,8 @@ class BernoulliLikelihood(PixelLikelihood):
         return (outputs.float() / 2).tanh()
 
 
-class GaussianLikelihood(PixelLikelihood):
-    """A normal density; quantised data is dequantised with uniform noise (Theis, van den Oord and Bethge 2016)."""
+class DensityLikelihood(PixelLikelihood):
+    """A density; quantised data is dequantised with uniform noise (Theis, van den Oord and Bethge 2016)."""
 
     def log_prob(self, outputs: Tensor, x: Tensor, seeds: Tensor) -> Tensor:
         centre, log_scale = self.split(outputs)
@@ -90,12 +90,35 @@ class GaussianLikelihood(PixelLikelihood):
         if step:
             x = x + step * (uniform(seeds, "dequantise", x.shape[1:]) - 0.5)
         z = (x - centre) * (-log_scale).exp()
-        nats = -0.5 * (z.square() + math.log(2 * math.pi)) - log_scale + (math.log(step) if step else 0.0)
+        nats = self.log_unit(z) - log_scale + (math.log(step) if step else 0.0)
         return nats.flatten(1).sum(1)
+
+    @abstractmethod
+    def log_unit(self, z: Tensor) -> Tensor:
+        """The log-density at unit scale, elementwise, nats."""
+
+
+class GaussianLikelihood(DensityLikelihood):
+    """A normal density: squared errors, weighed by a scale that is learned."""
+
+    def log_unit(self, z: Tensor) -> Tensor:
+        return -0.5 * (z.square() + math.log(2 * math.pi))
 
     def draw(self, outputs: Tensor, seeds: Tensor) -> Tensor:
         centre, log_scale = self.split(outputs)
         return centre + log_scale.exp() * noise(seeds, "pixels", centre.shape[1:])
+
+
+class LaplaceLikelihood(DensityLikelihood):
+    """A Laplace density: absolute errors, weighed by a scale that is learned."""
+
+    def log_unit(self, z: Tensor) -> Tensor:
+        return -z.abs() - math.log(2)
+
+    def draw(self, outputs: Tensor, seeds: Tensor) -> Tensor:
+        centre, log_scale = self.split(outputs)
+        side = uniform(seeds, "pixels", centre.shape[1:]) - 0.5
+        return centre - log_scale.exp() * side.sign() * torch.log1p(-2 * side.abs())
 
 
 class DiscretisedLogisticLikelihood(PixelLikelihood):
@@ -131,6 +154,12 @@ def likelihood_class(name: LikelihoodName) -> type[PixelLikelihood]:
     made: dict[str, type[PixelLikelihood]] = {
         "bernoulli": BernoulliLikelihood,
         "gaussian": GaussianLikelihood,
+        "laplace": LaplaceLikelihood,
         "discretised_logistic": DiscretisedLogisticLikelihood,
     }
     return made[name]
+
+
+def likelihood_name(given: LikelihoodName | None, target: Spec) -> LikelihoodName:
+    """The likelihood that was chosen, or the one of the data's own kind."""
+    return given or ("discretised_logistic" if target.levels else "gaussian")

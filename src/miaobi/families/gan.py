@@ -2,12 +2,13 @@
 
 The default objective is the relativistic pairing with zero-centred penalties on data and samples of Huang et al. 2024,
 "The GAN is dead; long live the GAN! A modern GAN baseline", with the penalties at intervals as in Karras et al. 2020,
-"Analyzing and improving the image quality of StyleGAN": they cost most of a step.
+"Analyzing and improving the image quality of StyleGAN": they cost most of a step. What the discriminator sees may be
+augmented (`miaobi.families._augmentation`), for little data.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -17,9 +18,11 @@ from torch import Tensor
 from miaobi.errors import Unsupported
 from miaobi.families import _base
 from miaobi.families._adversarial import LossName, adversarial, off_one, squared_slope
+from miaobi.families._augmentation import Augmentation, AugmentSettings, check
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.networks import Network
-from miaobi.sampling.noise import noise, uniform
+from miaobi.networks._noise_inputs import NoisyNetwork
+from miaobi.sampling.noise import derive, noise, uniform
 from miaobi.types import Batch, Field, Form, Loss, Phase, Samples, Spec, vector_spec
 
 Fields = dict[str, Field]
@@ -40,6 +43,7 @@ class GAN(Family):
         )
         penalty_interval: int = Value(4, ge=1, le=1000, description="penalise every so many steps, that much harder")
         discriminator_steps: int | None = Value(None, ge=1, le=100, description="its turns for one of the generator's")
+        augment: AugmentSettings = Value(AugmentSettings(), description="of all that the discriminator sees")
 
     class Controls(_base.Controls):
         """How samples are drawn."""
@@ -69,6 +73,7 @@ class GAN(Family):
         self.r1 = _chosen(config.r1, self.adversarial.zero_centred)
         self.r2 = _chosen(config.r2, self.adversarial.zero_centred)
         self.gradient_penalty = _chosen(config.gradient_penalty, self.adversarial.one_centred)
+        self.augmentation = Augmentation(config.augment) if config.augment.policy else None
 
     @property
     def double_backward(self) -> bool:
@@ -80,6 +85,7 @@ class GAN(Family):
         """A flat latent to the target; the target to one score; both are told the conditions."""
         if target.form is not Form.TENSOR:
             raise Unsupported("a GAN makes tensors", given=target.form.value, cure="for tokens use autoregressive")
+        check(config.augment, target)
         told = dict(conditions)
         return {
             "generator": Ports(vector_spec(config.latent), target, told),
@@ -102,8 +108,12 @@ class GAN(Family):
     def forward(self, batch: Batch, phase: str, seeds: Tensor) -> Loss:
         """The loss of ``discriminator``, ``penalty`` or ``generator``, for data ``[B, C, *space]`` in [-1, 1]."""
         batch = self.drop_conditions(batch, seeds)
-        turn = {"discriminator": self._discriminate, "penalty": self._penalise, "generator": self._generate}[phase]
-        return turn(batch, seeds)
+        return self._turns()[phase](batch, seeds)
+
+    def after_phase(self, phase: str, statistics: Mapping[str, Tensor]) -> None:
+        """Adapt the augmentation to the discriminator's turn."""
+        if self.augmentation is not None and phase == "discriminator":
+            self.augmentation.adapt(statistics["confidence"], statistics["items"])
 
     @torch.no_grad()
     def sample(
@@ -119,37 +129,66 @@ class GAN(Family):
         if prefix is not None:
             raise Unsupported("a GAN cannot continue a prefix", cure="leave the prefix out")
         controls = controls or self.Controls()
-        return Samples(self.generator(controls.truncation * self._latents(seeds), conditions))
+        latents = controls.truncation * self._latents(seeds)
+        return Samples(self.generator(latents, conditions, **self._noises(seeds)))
+
+    def _turns(self) -> dict[str, Callable[[Batch, Tensor], Loss]]:
+        return {"discriminator": self._discriminate, "penalty": self._penalise, "generator": self._generate}
 
     def _latents(self, seeds: Tensor) -> Tensor:
         return noise(seeds, "latent", (self.config.latent,))
 
+    def _noises(self, seeds: Tensor) -> dict[str, Any]:
+        """What the generator's noise inputs get, where it has any."""
+        if not isinstance(self.generator, NoisyNetwork):
+            return {}
+        own = derive(seeds, "noise inputs")
+        return {"noise": {name: noise(own, name, shape) for name, shape in self.generator.noises.items()}}
+
+    def _make(self, conditions: Fields, seeds: Tensor) -> Tensor:
+        """Samples to train with."""
+        made: Tensor = self.generator(self._latents(seeds), conditions, **self._noises(seeds))
+        return made
+
     def _fakes(self, batch: Batch, seeds: Tensor) -> Tensor:
         """Samples that carry no gradient to the generator: in the discriminator's turn it only supplies data."""
         with torch.no_grad():
-            fakes: Tensor = self.generator(self._latents(seeds), batch.conditions)
+            fakes: Tensor = self._make(batch.conditions, seeds)
         return fakes
 
-    def _judge(self, inputs: Tensor, conditions: Fields) -> Tensor:
-        logits: Tensor = self.discriminator(inputs, conditions)
+    def _shown(self, inputs: Tensor, seeds: Tensor) -> Tensor:
+        """What the discriminator sees of ``inputs``."""
+        return inputs if self.augmentation is None else self.augmentation(inputs, derive(seeds, "augment"))
+
+    def _judge(self, inputs: Tensor, conditions: Fields, seeds: Tensor) -> Tensor:
+        logits: Tensor = self.discriminator(self._shown(inputs, seeds), conditions)
         return logits.flatten().float()
+
+    def _examine(self, inputs: Tensor, conditions: Fields, seeds: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Logits of data and samples, one after the other, and further losses ``[B]`` of the discriminator's turn."""
+        return self._judge(inputs, conditions, seeds), {}
 
     def _discriminate(self, batch: Batch, seeds: Tensor) -> Loss:
         real, fakes = batch.target.values, self._fakes(batch, seeds)
         every_step = self.double_backward and self.config.penalty_interval == 1
         inputs = torch.cat([real, fakes]).requires_grad_(every_step and max(self.r1, self.r2) > 0)
-        logits = self._judge(inputs, _twice(batch.conditions))
+        logits, further = self._examine(inputs, _twice(batch.conditions), _both(seeds))
         on_real, on_fake = logits.chunk(2)
-        loss = self.adversarial.discriminator(on_real, on_fake)
-        parts = {"real_logit": on_real, "fake_logit": on_fake}
         if every_step:
-            parts["penalty"] = self._penalty(batch, inputs, logits, seeds)
-            loss = loss + parts["penalty"]
-        return _loss(loss, parts)
+            further["penalty"] = self._penalty(batch, inputs, logits, seeds)
+        loss = sum(further.values(), self.adversarial.discriminator(on_real, on_fake))
+        parts = {"real_logit": on_real, "fake_logit": on_fake, **further}
+        if self.augmentation is None:
+            return _loss(loss, parts)
+        parts["augmented"] = self.augmentation.probability.expand(len(batch))
+        sure = self.adversarial.confidence(on_real, on_fake).detach().sum()
+        return _loss(loss, parts, {"confidence": sure, "items": torch.full_like(sure, len(batch))})
 
     def _penalise(self, batch: Batch, seeds: Tensor) -> Loss:
         inputs = torch.cat([batch.target.values, self._fakes(batch, seeds)]).requires_grad_(True)
-        logits = self._judge(inputs, _twice(batch.conditions)) if max(self.r1, self.r2) > 0 else inputs.new_zeros(0)
+        logits = inputs.new_zeros(0)
+        if max(self.r1, self.r2) > 0:
+            logits = self._judge(inputs, _twice(batch.conditions), _both(seeds))
         penalty = self._penalty(batch, inputs, logits, seeds)
         return _loss(self.config.penalty_interval * penalty, {"penalty": penalty})
 
@@ -163,17 +202,17 @@ class GAN(Family):
             share = uniform(seeds, "between", (1,) * (inputs.ndim - 1))
             real, fakes = inputs.detach().chunk(2)
             between = torch.lerp(fakes, real, share).requires_grad_(True)
-            slopes = squared_slope(self._judge(between, batch.conditions), between)
+            slopes = squared_slope(self._judge(between, batch.conditions, derive(seeds, "between")), between)
             penalty = penalty + self.gradient_penalty * off_one(slopes)
         return penalty
 
     def _generate(self, batch: Batch, seeds: Tensor) -> Loss:
-        fakes = self.generator(self._latents(seeds), batch.conditions)
-        on_fake = self._judge(fakes, batch.conditions)
+        fakes = self._make(batch.conditions, seeds)
+        on_fake = self._judge(fakes, batch.conditions, derive(seeds, "fake"))
         on_real = on_fake.detach()
         if self.adversarial.paired:
             with torch.no_grad():
-                on_real = self._judge(batch.target.values, batch.conditions)
+                on_real = self._judge(batch.target.values, batch.conditions, derive(seeds, "real"))
         return _loss(self.adversarial.generator(on_real, on_fake), {"fake_logit": on_fake})
 
 
@@ -185,5 +224,11 @@ def _twice(conditions: Fields) -> Fields:
     return {name: field.map(lambda tensor: torch.cat([tensor, tensor])) for name, field in conditions.items()}
 
 
-def _loss(loss: Tensor, parts: Mapping[str, Tensor]) -> Loss:
-    return Loss(loss.sum(), float(len(loss)), {name: part.detach().sum() for name, part in parts.items()})
+def _both(seeds: Tensor) -> Tensor:
+    """Seeds of data and samples, one after the other: both are augmented, each in its own way."""
+    return torch.cat([derive(seeds, "real"), derive(seeds, "fake")])
+
+
+def _loss(loss: Tensor, parts: Mapping[str, Tensor], statistics: Mapping[str, Tensor] | None = None) -> Loss:
+    sums = {name: part.detach().sum() for name, part in parts.items()}
+    return Loss(loss.sum(), float(len(loss)), sums, dict(statistics or {}))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,11 +18,12 @@ from torch import Tensor
 from miaobi.errors import Unsupported
 from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
-from miaobi.families._likelihoods import LikelihoodName, ScaleName, likelihood_class
+from miaobi.families._latents import LATENTS, Factor, latent_spec, require_kind
+from miaobi.families._likelihoods import LikelihoodName, ScaleName, likelihood_class, likelihood_name
 from miaobi.families._priors import PriorName, log_normal, make_prior
 from miaobi.networks import Network
 from miaobi.sampling.noise import derive, noise
-from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec, vector_spec
+from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
 
 _LOG_STD = (-8.0, 4.0)
 _ACTIVE = 0.01
@@ -31,12 +33,13 @@ _MEMORY = 0.98
 
 
 class VAE(Family):
-    """An encoder to a diagonal normal over a flat latent, and a decoder to the outputs of a pixel likelihood."""
+    """An encoder to a diagonal normal over a flat or spatial latent; a decoder to a pixel likelihood's outputs."""
 
     class Config(FamilyConfig):
         """The likelihood defaults to one of the data's own kind."""
 
-        latent: int = Value(32, ge=1, le=65536)
+        latent: int = Value(32, ge=1, le=65536, description="length of the latent, or channels of a spatial one")
+        spatial: Factor | None = Value(None, description="keep the target's space, every extent divided by this")
         beta: float = Value(1.0, ge=0, le=1e6, description="weight of the divergence from the prior")
         free_bits: float = Value(0.0, ge=0, le=100, description="nats a latent dimension that cost nothing")
         likelihood: LikelihoodName | None = Value(
@@ -71,22 +74,29 @@ class VAE(Family):
         conditions: Mapping[str, Spec],
     ) -> None:
         super().__init__(config, networks, parts, target, conditions)
-        self.likelihood = likelihood_class(_likelihood_name(config, target))(target, config.scale)
-        self.prior = make_prior(config.prior, config.latent, config.components)
+        self.likelihood = likelihood_class(likelihood_name(config.likelihood, target))(target, config.scale)
+        self.latent = latent_spec(config.latent, target, config.spatial)
+        self.prior = make_prior(config.prior, self.latent.size, config.components)
         # Weight, mean and mean square of the posterior mean, decayed over batches.
-        self.register_buffer("moments", torch.zeros(3, config.latent))
+        self.register_buffer("moments", torch.zeros(3, self.latent.size))
 
     @classmethod
     def ports(cls, config: Config, target: Spec, conditions: Mapping[str, Spec]) -> dict[str, Ports]:
         """The target to means and log-widths of the latent; a latent to the likelihood's outputs."""
         if target.form is not Form.TENSOR:
             raise Unsupported("a VAE makes tensors", given=target.form.value, cure="for tokens use autoregressive")
+        if config.spatial is not None and config.prior != "standard":
+            raise Unsupported(
+                "learned priors are of flat latents",
+                given=f"prior {config.prior} with spatial {config.spatial}",
+                cure="prior: standard, and model the latents with a family of their own; or leave spatial out",
+            )
         told = dict(conditions)
-        likelihood = likelihood_class(_likelihood_name(config, target))(target, config.scale)
+        likelihood = likelihood_class(likelihood_name(config.likelihood, target))(target, config.scale)
         said = Spec(Form.TENSOR, channels=likelihood.outputs, space=target.space)
         return {
-            "encoder": Ports(target, vector_spec(2 * config.latent), told),
-            "decoder": Ports(vector_spec(config.latent), said, told),
+            "encoder": Ports(target, latent_spec(2 * config.latent, target, config.spatial), told),
+            "decoder": Ports(latent_spec(config.latent, target, config.spatial), said, told),
         }
 
     @classmethod
@@ -105,7 +115,7 @@ class VAE(Family):
         z = mean + log_std.exp() * noise(seeds, "posterior", mean.shape[1:])
         fit = self.likelihood.log_prob(self.decoder(z, batch.conditions), batch.target.values, seeds)
         divergence = self._divergence(mean, log_std, z)
-        allowance = self.config.free_bits * self.config.latent / divergence.shape[1]
+        allowance = self.config.free_bits * self.latent.size / divergence.shape[1]
         charged = divergence.clamp(min=allowance).sum(1) if allowance else divergence.sum(1)
         count = float(len(batch))
         parts = {
@@ -113,7 +123,7 @@ class VAE(Family):
             "divergence": divergence.detach().sum(),
             "active_units": count * self.active_units(),
         }
-        seen = mean.detach()
+        seen = mean.detach().flatten(1)
         statistics = {"moments": torch.stack([torch.full_like(seen[0], count), seen.sum(0), seen.square().sum(0)])}
         return Loss((self.config.beta * charged - fit).sum(), count, parts, statistics)
 
@@ -152,38 +162,58 @@ class VAE(Family):
         if prefix is not None:
             raise Unsupported("a VAE cannot continue a prefix", cure="leave the prefix out")
         controls = controls or self.Controls()
-        return self.decode(
-            Field(self.prior.draw(seeds, controls.temperature)), conditions, controls=controls, seeds=seeds
-        )
+        z = self.prior.draw(seeds, controls.temperature).unflatten(1, (self.latent.channels, *self.latent.space))
+        return self.decode(Field(z), conditions, controls=controls, seeds=seeds)
 
     @torch.no_grad()
     def encode(self, batch: Batch, *, seeds: Tensor | None = None) -> Field:
-        """``[B, latent]``: the posterior's mean, or a draw from it with ``seeds``."""
+        """``[B, latent, *space / spatial]``: the posterior's mean, or a draw from it with ``seeds``."""
         mean, log_std = self._posterior(batch)
         return Field(mean if seeds is None else mean + log_std.exp() * noise(seeds, "posterior", mean.shape[1:]))
 
     @torch.no_grad()
     def decode(self, z: Field, conditions: dict[str, Field], *, controls: Any = None, seeds: Tensor) -> Samples:
-        """``[B, C, *space]`` for latents ``[B, latent]``; ``seeds`` draw pixels where ``mean`` is off."""
+        """``[B, C, *space]`` for latents as `encode` gives them; ``seeds`` draw pixels where ``mean`` is off."""
         controls = controls or self.Controls()
         outputs = self.decoder(z.values, conditions)
         return Samples(self.likelihood.mean(outputs) if controls.mean else self.likelihood.draw(outputs, seeds))
+
+    def representations(self) -> dict[str, Spec]:
+        """``latents``: the posterior's means."""
+        return {LATENTS: self.latent}
+
+    @torch.no_grad()
+    def represent(self, batch: Batch, kind: str) -> Field:
+        """Means as if no condition were given, since none is there when they are decoded again."""
+        require_kind(kind, self.representations())
+        self._require_unconditional()
+        return self.encode(replace(batch, conditions={}))
+
+    def restore(self, field: Field, kind: str, *, seeds: Tensor) -> Samples:
+        """The likelihood's centre for latents, without conditions."""
+        require_kind(kind, self.representations())
+        self._require_unconditional()
+        return self.decode(field, {}, seeds=seeds)
+
+    def _require_unconditional(self) -> None:
+        if self.conditions and self.config.condition_drop == 0:
+            raise Unsupported(
+                "this VAE never learned to do without its conditions, so its latents alone are no representation",
+                given="condition_drop: 0",
+                cure="train it without conditions, or with condition_drop above 0",
+            )
 
     def _posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
         mean, log_std = self.encoder(batch.target.values, batch.conditions).float().chunk(2, 1)
         return mean, log_std.clamp(*_LOG_STD)
 
     def _divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
-        """KL from the prior: ``[B, latent]`` in closed form for the unit normal, else estimated, ``[B, 1]``."""
+        """KL from the prior: ``[B, size]`` in closed form for the unit normal, else estimated, ``[B, 1]``."""
         if self.config.prior == "standard":
-            return 0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std
+            return (0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std).flatten(1)
         return (log_normal(z, mean, log_std).sum(1) - self.prior.log_prob(z))[:, None]
 
     def _log_weight(self, batch: Batch, mean: Tensor, log_std: Tensor, seeds: Tensor) -> Tensor:
         z = mean + log_std.exp() * noise(seeds, "posterior", mean.shape[1:])
         fit = self.likelihood.log_prob(self.decoder(z, batch.conditions), batch.target.values, seeds)
-        return fit + self.prior.log_prob(z) - log_normal(z, mean, log_std).sum(1)
-
-
-def _likelihood_name(config: Any, target: Spec) -> LikelihoodName:
-    return config.likelihood or ("discretised_logistic" if target.levels else "gaussian")
+        return fit + self.prior.log_prob(z.flatten(1)) - log_normal(z, mean, log_std).flatten(1).sum(1)

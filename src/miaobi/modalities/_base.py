@@ -42,6 +42,8 @@ class Modality(ABC):
     """Figures that `evaluate` computes when none is named."""
     extractor: ClassVar[str | None] = None
     """Named feature extractor for distribution distances."""
+    copy_extractor: ClassVar[str | None] = None
+    """Named features in which near-copies are looked for; ``None``: of tensors, the ``extractor``."""
 
     def __init__(self, config: Settings) -> None:
         self.config: Any = config

@@ -82,6 +82,7 @@ class Image(Modality):
     extensions: ClassVar[frozenset[str]] = EXTENSIONS
     metrics = ("kernel_distance", "precision_recall", "likelihood", "memorization")
     extractor = "efficientnet_lite0"
+    copy_extractor = "pixels"
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)

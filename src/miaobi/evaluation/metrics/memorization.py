@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from miaobi.evaluation.context import Context
 
 _BATCH = 512
-_EXTRACTOR = "pixels"
 
 
 class Memorization(Metric):
@@ -117,7 +116,7 @@ class _Found:
 
 
 def _vectors(context: Context) -> _Found:
-    extractor = extractors.choose(_EXTRACTOR, context.modality)
+    extractor = extractors.choose(context.modality.copy_extractor, context.modality)
     queries = np.concatenate([extractor(context.real_items), extractor(context.generated_items)])
     train = context.prepared.train
     batches = (extractor(items) for _, items in context.decoded(train, range(len(train))))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,11 @@ from miaobi.data.reading import PARTS, Removed, Staged
 from miaobi.data.shelf import ShelfWriter
 from miaobi.data.survey import Survey
 from miaobi.errors import DataError
-from miaobi.modalities import Item, Modality
+from miaobi.modalities import Item, Modality, Represented
 from miaobi.types import Spec
+
+_CHUNK = 64
+"""Items that a representation encodes at once."""
 
 
 class StagedItems:
@@ -90,9 +94,11 @@ class Encoder:
             table = schema(self._layouts)
             writers = [stack.enter_context(ShelfWriter(self._folder / f"{part}.arrow", table)) for part in PARTS]
             rows = zip(self._survey.parts().tolist(), staged.ids.tolist(), staged.shelf.scan(columns), strict=True)
-            for part, item, (where, *packed) in rows:
-                if part >= 0:
-                    self._append(writers[part], PARTS[part], item, where, packed)
+            kept = (row for row in rows if row[0] >= 0)
+            while chunk := list(islice(kept, _CHUNK)):
+                arrays = self._together([packed for _, _, (_, packed, *_) in chunk])
+                for array, (part, item, (where, *packed)) in zip(arrays, chunk, strict=True):
+                    self._append(writers[part], PARTS[part], item, where, packed, array)
         if not self._ids["train"]:
             first = self.left_out.examples[0]["reason"] if self.left_out.examples else None
             raise DataError("no training item can be encoded", given=first, cure="check the modality's options")
@@ -115,19 +121,38 @@ class Encoder:
             specs[name] = own if name in shared else condition.spec
         return target, specs
 
-    def _append(self, writer: ShelfWriter, part: str, item: int, where: str, packed: list[bytes | None]) -> None:
+    def _together(self, packed: list[bytes]) -> Sequence[np.ndarray | None]:
+        """Arrays of several targets, where making them at once is faster; ``None`` for those to make one by one."""
+        modality = self._plan.modality
+        if not isinstance(modality, Represented):
+            return [None] * len(packed)
+        try:
+            return modality.encode_many([modality.unpack(data) for data in packed])
+        except DataError:
+            return [None] * len(packed)
+
+    def _append(
+        self,
+        writer: ShelfWriter,
+        part: str,
+        item: int,
+        where: str,
+        packed: list[bytes | None],
+        array: np.ndarray | None,
+    ) -> None:
         row: list[Any] = [item]
+        ready = {"target": array}
         try:
             for (name, modality), data in zip(self._modalities.items(), packed, strict=True):
-                row += [None if data is None else self._encoded(name, modality, data), data]
+                row += [None if data is None else self._encoded(name, modality, data, ready.get(name)), data]
         except DataError as error:
             self.left_out.add(where, error.message)
             return
         writer.append(row)
         self._ids[part].append(item)
 
-    def _encoded(self, name: str, modality: Modality, data: bytes) -> bytes:
-        array = modality.encode(modality.unpack(data))
+    def _encoded(self, name: str, modality: Modality, data: bytes, array: np.ndarray | None) -> bytes:
+        array = modality.encode(modality.unpack(data)) if array is None else array
         if array.ndim:
             self._longest[name] = max(self._longest[name], array.shape[0])
         return self._layouts[name].store(array)

@@ -1,0 +1,115 @@
+"""What networks that denoise share: equal ports, a time, and how conditions enter."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from miaobi.errors import Unsupported
+from miaobi.networks._base import Network
+from miaobi.networks._resampling import resize
+from miaobi.networks._time import TimeEmbedding
+from miaobi.types import Condition, Field, Form, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """What steers every block.
+
+    Attributes:
+        style: ``[B, D]``, time and the vector conditions, ready for a linear layer.
+        sequence: ``[B, S, D]``, conditions to attend to.
+        mask: ``[B, S]`` bool, true at real positions of ``sequence``.
+    """
+
+    style: Tensor
+    sequence: Tensor | None
+    mask: Tensor | None
+
+
+class Denoiser(Network):
+    """A network between two ports of equal space that is told a time.
+
+    A vector condition is added to the time's embedding, a sequence is attended to, and a spatial one is brought to the
+    source's space and concatenated to it. Without a time it is a network between tensors, as at time 0.
+
+    Args:
+        width: length of the vector that steers the blocks, and of the positions of a sequence.
+    """
+
+    lays_over = True
+
+    def __init__(self, config: Any, source: Spec, target: Spec, conditions: dict[str, Spec], width: int) -> None:
+        self.require_ports(source, target)
+        super().__init__(config, source, target, conditions)
+        self.conditioner = self.make_conditioner(width)
+        self.time = TimeEmbedding(width)
+        self._require_spatial()
+
+    @classmethod
+    def require_ports(cls, source: Spec, target: Spec) -> None:
+        """Refuse ports that are not tensors of one space.
+
+        Raises:
+            Unsupported: naming what could.
+        """
+        name = cls.__name__.lower()
+        for port, spec in (("source", source), ("target", target)):
+            if spec.form is not Form.TENSOR or spec.dims > 3:
+                raise Unsupported(
+                    f"{name} maps tensors of 1 to 3 space axes, its {port} is not one",
+                    given=spec.to_json(),
+                    cure="for tokens use transformer, lstm or gru",
+                )
+        if source.space != target.space:
+            raise Unsupported(
+                f"{name} needs a target with the source's space",
+                given=(source.space, target.space),
+                cure="use convolutional or mlp between different spaces",
+            )
+        if not source.space:
+            raise Unsupported(f"{name} needs ports with space", given=(source.size, target.size), cure="use mlp")
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the source and of what is concatenated to it."""
+        return self.source.channels + (self.conditioner.spatial_channels() if self.conditioner else 0)
+
+    @property
+    def takes_sequence(self) -> bool:
+        """Whether a condition is a sequence."""
+        return self.conditioner is not None and "sequence" in self.conditioner.how.values()
+
+    def forward(
+        self, x: Tensor, conditions: dict[str, Field] | None = None, *, time: Tensor | None = None, **inputs: Any
+    ) -> Tensor:
+        """``[B, *source]`` to ``[B, *target]`` float32, at ``time [B]`` in [0, 1] (0 clean, 1 noise)."""
+        condition = Condition() if self.conditioner is None else self.conditioner(conditions, len(x))
+        if condition.spatial is not None:
+            x = torch.cat([x, resize(condition.spatial.to(x.dtype), self.source.space)], 1)
+        style = self.time(time, len(x))
+        style = F.silu(style if condition.vector is None else style + condition.vector)
+        return self.denoise(x, Signal(style, condition.sequence, condition.mask))
+
+    @abstractmethod
+    def denoise(self, x: Tensor, signal: Signal) -> Tensor:
+        """``[B, inputs, *space]`` to ``[B, *target]``."""
+
+    def _require_spatial(self) -> None:
+        how = {} if self.conditioner is None else self.conditioner.how
+        wrong = {
+            name: self.conditions[name].to_json()
+            for name, entry in how.items()
+            if entry == "spatial" and self.conditions[name].dims != self.source.dims
+        }
+        if wrong:
+            raise Unsupported(
+                f"a spatial condition of {type(self).__name__.lower()} needs {self.source.dims} space axes",
+                given=wrong,
+                cure="set `how` of these conditions to vector or sequence in the network's conditioner",
+            )

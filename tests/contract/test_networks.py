@@ -27,6 +27,11 @@ PORTS = {
     "image to vector": (Spec(Form.TENSOR, 3, (8, 8)), vector_spec(1)),
     "odd image to vector": (Spec(Form.TENSOR, 1, (7, 10)), vector_spec(1)),
     "video to vector": (Spec(Form.TENSOR, 1, (4, 8, 8)), vector_spec(2)),
+    "sound to sound": (Spec(Form.TENSOR, 1, (31,)), Spec(Form.TENSOR, 1, (31,))),
+    "image to image": (Spec(Form.TENSOR, 3, (8, 8)), Spec(Form.TENSOR, 3, (8, 8))),
+    "odd image to image": (Spec(Form.TENSOR, 1, (7, 10)), Spec(Form.TENSOR, 2, (7, 10))),
+    "one pixel to one": (Spec(Form.TENSOR, 4, (1, 1)), Spec(Form.TENSOR, 4, (1, 1))),
+    "video to video": (Spec(Form.TENSOR, 1, (3, 6, 8)), Spec(Form.TENSOR, 1, (3, 6, 8))),
 }
 
 

@@ -18,6 +18,8 @@ PACKAGES = {
     "families": ("miaobi.families", "Family"),
     "networks": ("miaobi.networks", "Network"),
     "modalities": ("miaobi.modalities", "Modality"),
+    "views": ("miaobi.modalities.views", "View"),
+    "solvers": ("miaobi.sampling.solvers", "Solver"),
     "metrics": ("miaobi.evaluation.metrics", "Metric"),
     "extractors": ("miaobi.evaluation.extractors", "Extractor"),
     "catalog": ("miaobi.data.catalog", "Catalog"),
@@ -84,7 +86,7 @@ def abilities(family: type[Any]) -> list[str]:
     """What a family can do: the names of the ability Protocols whose methods it has."""
     from miaobi import families
 
-    candidates = ("Sampling", "Likelihood", "Latent", "Editing", "Embedding", "Counting", "Decoding")
+    candidates = ("Sampling", "Likelihood", "Latent", "Editing", "Embedding", "Representing", "Counting", "Decoding")
     return [name for name in candidates if issubclass(family, getattr(families, name))]
 
 

@@ -1,7 +1,8 @@
-"""From a request to files: prompt, conditions and controls in; items on disk out."""
+"""From a request to files: prompt, conditions and controls in; items on disk out. And through a latent, item by item."""
 
 from __future__ import annotations
 
+from miaobi.generation.latents import interpolate, reconstruct, traverse
 from miaobi.generation.pipeline import Generated, generate
 
-__all__ = ["Generated", "generate"]
+__all__ = ["Generated", "generate", "interpolate", "reconstruct", "traverse"]

@@ -81,3 +81,16 @@ def test_a_file_that_is_no_picture_is_named(tmp_path):
     (tmp_path / "notes.png").write_text("not a picture")
     with pytest.raises(RequestError, match="notes"):
         generate(model("downscale"), edit=tmp_path / "notes.png")
+
+
+def test_a_family_that_edits_the_whole_needs_no_mask_and_keeps_to_one(picture, mask, tmp_path):
+    painter = load(
+        training.train(world("style_transfer", Form.TENSOR, tmp_path), run=tmp_path / "run", progress=False).run
+    )
+    original, holes = np.asarray(Image.open(picture)), np.asarray(Image.open(mask)) > 0
+    whole, part = (generate(painter, edit=picture, mask=chosen)[0].item[..., 0] for chosen in (None, mask))
+    assert (whole != original).mean() > 0.5
+    assert np.array_equal(part[~holes], original[~holes])
+    assert np.array_equal(part[holes], whole[holes])
+    with pytest.raises(Unsupported, match="generating needs"):
+        generate(painter)

@@ -186,3 +186,14 @@ def test_every_place_is_embedded_differently():
         made = wave_embedding(space, 50)
         assert made.shape == (64, 50)
         assert (torch.cdist(made, made) + torch.eye(64)).min() > 1e-2
+
+
+def test_a_step_is_told_where_the_config_says_so():
+    network = build((6, 6), step=True)
+    x, time = shared.source_batch(network), torch.full((3,), 0.5)
+    without, zero = network(x, time=time), network(x, time=time, step=torch.zeros(3))
+    assert torch.equal(without, zero)
+    change = (network(x, time=time, step=torch.tensor([0.0, 1 / 64, 1.0])) - zero).flatten(1).abs().amax(1)
+    assert change[0] < 1e-6 < change[1:].min()
+    with pytest.raises(Unsupported, match="step: true"):
+        build((6, 6))(x, time=time, step=time)

@@ -101,3 +101,16 @@ def test_wrong_ports_conditions_and_options_are_refused():
         MLP.Config.parse({"hidden": [0]})
     with pytest.raises(InvalidRecipe, match=r"did you mean hidden"):
         MLP.Config.parse({"hiden": [4]})
+
+
+def test_a_step_is_told_beside_time_where_the_config_says_so():
+    plain, network = (build(vector_spec(4), vector_spec(4), time=True, step=step) for step in (False, True))
+    x, time = torch.randn(3, 4), torch.full((3,), 0.5)
+    zero = network(x, time=time, step=torch.zeros(3))
+    assert torch.equal(network(x, time=time), zero)
+    change = (network(x, time=time, step=torch.tensor([0.0, 1 / 64, 1.0])) - zero).abs().amax(1)
+    assert change[0] < 1e-6 < change[1:].min()
+    with pytest.raises(Unsupported, match="step: true"):
+        plain(x, time=time, step=time)
+    with pytest.raises(InvalidRecipe, match="time: true too"):
+        MLP.Config.parse({"step": True})

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -177,3 +179,23 @@ def test_attention_is_where_positions_are_few():
     without = build((32, 32), attention=0)
     assert not any(layer.attention for level in [*without.down, *without.up] for layer in level.layers)
     assert build((32, 32), {"title": shared.specs((1,))["title"]}, attention=0).middle[0].attention is not None
+
+
+def test_a_step_is_told_where_the_config_says_so():
+    network = build((6, 6), step=True)
+    x, time = shared.source_batch(network), torch.full((3,), 0.5)
+    without, zero = network(x, time=time), network(x, time=time, step=torch.zeros(3))
+    assert torch.equal(without, zero)
+    change = (network(x, time=time, step=torch.tensor([0.0, 1 / 64, 1.0])) - zero).flatten(1).abs().amax(1)
+    assert change[0] < 1e-6 < change[1:].min()
+    with pytest.raises(Unsupported, match="step: true"):
+        build((6, 6))(x, time=time, step=time)
+
+
+@pytest.mark.parametrize("size", ["tiny", "small", "large"])
+@pytest.mark.parametrize(("channels", "space"), [(3, (8, 32, 32)), (64, (63,)), (1, (8000,)), (4, (32, 32))])
+def test_a_preset_lets_every_number_of_a_patch_pass(size, channels, space):
+    port = Spec(Form.TENSOR, channels, space)
+    config = UNet.preset(size, port, port, {})
+    network = UNet(config, port, port, {})
+    assert config.channels[0] >= channels * math.prod(network.patch)

@@ -23,11 +23,15 @@ from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Settin
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What the network of a role maps from and to, and the conditions that it owns a conditioner for."""
+    """What the network of a role maps from and to, the conditions that it owns a conditioner for, and what it is told.
+
+    ``inputs`` names keywords of its ``forward``; where its ``Config`` has an option of that name, that is switched on.
+    """
 
     source: Spec
     target: Spec
     conditions: dict[str, Spec]
+    inputs: tuple[str, ...] = ()
 
 
 class FamilyConfig(Settings):
@@ -66,6 +70,8 @@ class Family(nn.Module, ABC):
     """Role to default network."""
     couples_batch: ClassVar[bool] = False
     """Whether an item's loss depends on the other items of its batch."""
+    edits_whole: ClassVar[bool] = False
+    """Whether editing means the whole item where no mask says otherwise."""
     default_steps: ClassVar[int] = 2000
     betas: ClassVar[tuple[float, float]] = (0.9, 0.95)
     """Adam's, where the recipe gives none."""

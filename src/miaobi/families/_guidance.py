@@ -22,7 +22,7 @@ def guided(estimate: Estimate, conditions: Fields, strength: float, interval: tu
     1 is the conditions' own estimate, 0 the one without, more than 1 beyond. Outside the times of ``interval`` the
     strength is 1. Both estimates are one call of twice the rows.
     """
-    free = {name: _absent(field) for name, field in conditions.items()}
+    free = absent(conditions)
     both = {name: _joined(conditions[name], free[name]) for name in conditions}
 
     def denoise(x: Tensor, t: float) -> Tensor:
@@ -37,8 +37,9 @@ def guided(estimate: Estimate, conditions: Fields, strength: float, interval: tu
     return denoise
 
 
-def _absent(field: Field) -> Field:
-    return replace(field, present=torch.zeros_like(field.is_present()))
+def absent(conditions: Fields) -> Fields:
+    """The conditions, none of them present."""
+    return {name: replace(field, present=torch.zeros_like(field.is_present())) for name, field in conditions.items()}
 
 
 def _joined(told: Field, free: Field) -> Field:

@@ -1,4 +1,4 @@
-"""From a request to files: prompt, conditions and controls in; items on disk out. And through a latent, item by item."""
+"""From a request to files: prompt, conditions and controls in, items on disk out; and walks through a latent."""
 
 from __future__ import annotations
 

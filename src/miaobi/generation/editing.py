@@ -1,4 +1,4 @@
-"""Editing a file: restoring it, filling in what a mask marks, or continuing from it."""
+"""Editing a file: restoring it, filling in what a mask marks, painting it over, or continuing from it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from miaobi.errors import InvalidRecipe, Unsupported
-from miaobi.families import Editing
-from miaobi.modalities import Viewed
+from miaobi.families import Editing, Sampling, require
+from miaobi.modalities import Represented, Viewed
 from miaobi.models import Model
 from miaobi.types import Batch, Field, Form, Samples
 
@@ -47,7 +47,7 @@ def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) ->
             given=str(edit),
             cure="train with a condition that is a view of the target, or with the family diffusion",
         )
-    if model.modality.shown.form is not Form.TENSOR or model.modality.shown is not model.modality:
+    if isinstance(model.modality, Represented) or model.modality.form is not Form.TENSOR:
         raise Unsupported("only models of the data itself, as tensors, edit files", given=str(edit))
     target = _values(model, Path(edit))
     return Edit(target, None if mask is None else (_values(model, Path(mask)).mean(1, keepdim=True) > 0).float())
@@ -71,12 +71,15 @@ def apply_edit(model: Model, edit: Edit, conditions: dict[str, Field], controls:
     name = view_of(model)
     if name is None:
         if mask is None:
-            raise Unsupported("this model fills in what a mask marks", cure="give a mask: --mask FILE")
+            if not model.family.edits_whole:
+                raise Unsupported("this model fills in what a mask marks", cure="give a mask: --mask FILE")
+            mask = torch.ones_like(target[:, :1])
         batch = Batch(Field(target), conditions=conditions, ids=torch.arange(rows))
         return model.family.edit(batch, mask.bool(), controls=controls, seeds=seeds)  # type: ignore[operator, no-any-return]
+    family = require(model.family, Sampling, "restoring a file")
     view = model.conditions[name].view  # type: ignore[attr-defined]
     told = conditions | {name: Field(view.given(target, mask))}
-    samples: Samples = model.family.sample(told, controls=controls, seeds=seeds)  # type: ignore[operator]
+    samples: Samples = family.sample(told, controls=controls, seeds=seeds)
     if mask is None:
         return samples
     return replace(samples, values=torch.where(mask.bool(), samples.values, target))

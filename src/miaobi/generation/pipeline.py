@@ -76,7 +76,8 @@ def generate(
     """
     _check(n, seed)
     model = model if isinstance(model, Model) else load(model)
-    family = require(model.family, Sampling, "generating")
+    if edit is None:
+        require(model.family, Sampling, "generating")
     chosen = type(model.family).Controls.parse(controls, "control")
     known = asked_of(model)
     check_names(conditions or {}, known)
@@ -88,7 +89,7 @@ def generate(
     for start in range(0, n, _CHUNK):
         indices = range(start, min(n, start + _CHUNK))
         with torch.no_grad():
-            samples = _sample(model, family, starts, chosen, seeds_of(seed, indices))
+            samples = _sample(model, starts, chosen, seeds_of(seed, indices))
         for index, array in zip(
             indices, model.modality.split_batch(samples.values.cpu(), samples.lengths), strict=True
         ):
@@ -103,14 +104,15 @@ class _Start:
     edited: Edit | None
 
 
-def _sample(model: Model, family: Sampling, start: _Start, controls: Any, seeds: Tensor) -> Samples:
+def _sample(model: Model, start: _Start, controls: Any, seeds: Tensor) -> Samples:
     rows = len(seeds)
     own = {name: value for name, value in start.given.items() if name in model.conditions}
     conditions = condition_fields(model, own, rows) | supplied(model, start.given, seeds)
     if start.edited is not None:
         return apply_edit(model, start.edited, conditions, controls, seeds)
     prefix = repeat_prefix(model.modality, start.prefix, rows)
-    return family.sample(conditions, prefix=prefix, controls=controls, seeds=seeds)
+    samples: Samples = model.family.sample(conditions, prefix=prefix, controls=controls, seeds=seeds)  # type: ignore[operator]
+    return samples
 
 
 def _finish(model: Model, item: Item, folder: Path | None, seed: int, index: int) -> Generated:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from miaobi.families import Sampling, require
 from miaobi.generation.request import condition_fields
+from miaobi.modalities import EMBEDDINGS, Modality, Represented
 from miaobi.models import Model
 from miaobi.sampling.noise import derive
 from miaobi.types import Field
@@ -28,7 +29,11 @@ def supplied(model: Model, given: Mapping[str, Any], seeds: Tensor) -> dict[str,
         Unsupported: a supplier that does not sample.
         DataError: a value that a supplier's condition cannot read.
     """
-    return {name: _made(other, name, given, seeds) for name, other in model.supplies.items() if name not in given}
+    return {
+        name: _made(other, name, model.conditions[name], given, seeds)
+        for name, other in model.supplies.items()
+        if name not in given
+    }
 
 
 def asked_of(model: Model) -> dict[str, Any]:
@@ -39,10 +44,14 @@ def asked_of(model: Model) -> dict[str, Any]:
     return found
 
 
-def _made(supplier: Model, name: str, given: Mapping[str, Any], seeds: Tensor) -> Field:
+def _made(supplier: Model, name: str, told: Modality, given: Mapping[str, Any], seeds: Tensor) -> Field:
+    """What a supplier makes, as the modality ``told`` gives it to the model."""
     family = require(supplier.family, Sampling, f"supplying {name}")
     own = {key: value for key, value in given.items() if key in supplier.conditions}
     conditions = condition_fields(supplier, own, len(seeds)) | supplied(supplier, given, seeds)
     samples = family.sample(conditions, seeds=derive(seeds, f"supply:{name}"))
     arrays = supplier.modality.split_batch(samples.values.cpu(), samples.lengths)
-    return Field(torch.from_numpy(np.stack(arrays)))
+    if isinstance(supplier.modality, Represented) and supplier.modality.kind == EMBEDDINGS:
+        return Field(torch.from_numpy(np.stack(arrays)))
+    items = [supplier.modality.decode(array) for array in arrays]
+    return told.collate([told.encode(item) for item in items])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,10 +93,27 @@ def describe(family: Family) -> dict[str, Any]:
 
 def _network(role: str, port: Ports, section: Mapping[str, Any], size: Size) -> Network:
     network = networks.find(section["name"])
+    _require_inputs(network, section["name"], port)
     preset = network.preset(size, port.source, port.target, port.conditions)
-    options = {**preset.to_json(), **plugin_options(dict(section))}
+    told = {name: True for name in port.inputs if name in network.Config.model_fields}
+    options = {**preset.to_json(), **told, **plugin_options(dict(section))}
     config = network.Config.parse(options, f"recipe.model.network.{role}")
     return network(config, port.source, port.target, port.conditions)
+
+
+def _require_inputs(network: type[Network], name: str, port: Ports) -> None:
+    if _takes(network, port.inputs):
+        return
+    raise Unsupported(
+        f"the network {name} does not take what its family tells it",
+        given=f"inputs {', '.join(port.inputs)}",
+        allowed=[other for other in networks.names() if _takes(networks.find(other), port.inputs)],
+        cure="name another network under model.network",
+    )
+
+
+def _takes(network: type[Network], inputs: tuple[str, ...]) -> bool:
+    return set(inputs) <= set(inspect.signature(network.forward).parameters)
 
 
 def _mapping(section: Any) -> dict[str, Any]:

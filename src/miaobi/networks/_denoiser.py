@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field as Value
 from torch import Tensor
 
 from miaobi.errors import Unsupported
-from miaobi.networks._base import Network
+from miaobi.networks._base import Network, NetworkConfig
 from miaobi.networks._resampling import resize
 from miaobi.networks._time import TimeEmbedding
 from miaobi.types import Condition, Field, Form, Spec
@@ -22,7 +23,7 @@ class Signal:
     """What steers every block.
 
     Attributes:
-        style: ``[B, D]``, time and the vector conditions, ready for a linear layer.
+        style: ``[B, D]``, time, step and the vector conditions, ready for a linear layer.
         sequence: ``[B, S, D]``, conditions to attend to.
         mask: ``[B, S]`` bool, true at real positions of ``sequence``.
     """
@@ -32,8 +33,14 @@ class Signal:
     mask: Tensor | None
 
 
+class DenoiserConfig(NetworkConfig):
+    """What every denoiser's ``Config`` has."""
+
+    step: bool = Value(False, description="takes the size of the sampler's step, as shortcut models need")
+
+
 class Denoiser(Network):
-    """A network between two ports of equal space that is told a time.
+    """A network between two ports of equal space that is told a time and, where its config says so, a step's size.
 
     A vector condition is added to the time's embedding, a sequence is attended to, and a spatial one is brought to the
     source's space and concatenated to it. Without a time it is a network between tensors, as at time 0.
@@ -49,6 +56,7 @@ class Denoiser(Network):
         super().__init__(config, source, target, conditions)
         self.conditioner = self.make_conditioner(width)
         self.time = TimeEmbedding(width)
+        self.step = TimeEmbedding(width) if config.step else None
         self._require_spatial()
 
     @classmethod
@@ -86,19 +94,40 @@ class Denoiser(Network):
         return self.conditioner is not None and "sequence" in self.conditioner.how.values()
 
     def forward(
-        self, x: Tensor, conditions: dict[str, Field] | None = None, *, time: Tensor | None = None, **inputs: Any
+        self,
+        x: Tensor,
+        conditions: dict[str, Field] | None = None,
+        *,
+        time: Tensor | None = None,
+        step: Tensor | None = None,
+        **inputs: Any,
     ) -> Tensor:
-        """``[B, *source]`` to ``[B, *target]`` float32, at ``time [B]`` in [0, 1] (0 clean, 1 noise)."""
+        """``[B, *source]`` to ``[B, *target]`` float32, at ``time [B]`` in [0, 1] (0 clean, 1 noise).
+
+        ``step [B]`` in [0, 1] is 0 where it is not given.
+
+        Raises:
+            Unsupported: a step for a network that was built without.
+        """
         condition = Condition() if self.conditioner is None else self.conditioner(conditions, len(x))
         if condition.spatial is not None:
             x = torch.cat([x, resize(condition.spatial.to(x.dtype), self.source.space)], 1)
-        style = self.time(time, len(x))
+        style = self._moment(time, step, len(x))
         style = F.silu(style if condition.vector is None else style + condition.vector)
         return self.denoise(x, Signal(style, condition.sequence, condition.mask))
 
     @abstractmethod
     def denoise(self, x: Tensor, signal: Signal) -> Tensor:
         """``[B, inputs, *space]`` to ``[B, *target]``."""
+
+    def _moment(self, time: Tensor | None, step: Tensor | None, rows: int) -> Tensor:
+        embedded: Tensor = self.time(time, rows)
+        if self.step is not None:
+            return embedded + self.step(step, rows)
+        if step is not None:
+            name = type(self).__name__.lower()
+            raise Unsupported(f"this {name} takes no step", cure="set step: true in its options under model.network")
+        return embedded
 
     def _require_spatial(self) -> None:
         how = {} if self.conditioner is None else self.conditioner.how

@@ -1,4 +1,4 @@
-"""Embedding of a diffusion time (Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models")."""
+"""Embedding of a diffusion time or step (Ho, Jain and Abbeel 2020, "Denoising diffusion probabilistic models")."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from miaobi.errors import Unsupported
 from miaobi.networks._axes import axial_angles, wave_embedding
-from miaobi.networks._base import NetworkConfig, SizeTable
-from miaobi.networks._denoiser import Denoiser, Signal
+from miaobi.networks._base import SizeTable
+from miaobi.networks._denoiser import Denoiser, DenoiserConfig, Signal
 from miaobi.networks._full_attention import full_attention, join_heads, split_heads
 from miaobi.networks._functions import rotate
 from miaobi.networks._resampling import Space, from_patches, patched, to_patches
@@ -33,7 +33,7 @@ _POSITIONS = {"tiny": 64, "small": 144, "large": 256}
 class DiT(Denoiser):
     """See the module. The output starts at zero, and every block as the identity."""
 
-    class Config(NetworkConfig):
+    class Config(DenoiserConfig):
         """Shape and regularisation."""
 
         width: int = Value(256, ge=8, le=16384)

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field as Value
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from miaobi.errors import Unsupported
@@ -31,7 +32,8 @@ class MLP(Network):
 
     A condition's vector is added before the first hidden activation, which is what concatenating it to the source
     would do; with ``projection`` it enters the output only (Miyato and Koyama 2018, "cGANs with
-    projection discriminator"). With ``time`` each hidden layer is scaled and shifted by an embedding of it.
+    projection discriminator"). With ``time`` each hidden layer is scaled and shifted by an embedding of it,
+    and of the step's size with ``step``.
     """
 
     class Config(NetworkConfig):
@@ -45,6 +47,13 @@ class MLP(Network):
         dropout: float = Value(0.0, ge=0, lt=1)
         projection: bool = Value(False, description="conditions enter by an inner product with the last hidden layer")
         time: bool = Value(False, description="takes a diffusion's time; default: where both ports have one shape")
+        step: bool = Value(False, description="takes the size of the sampler's step too, as shortcut models need")
+
+        @model_validator(mode="after")
+        def _step_at_a_time(self) -> Self:
+            if self.step and not self.time:
+                raise ValueError("step is taken beside time: set time: true too")
+            return self
 
     @classmethod
     def preset(cls, size: Size, source: Spec, target: Spec, conditions: dict[str, Spec]) -> Config:
@@ -67,18 +76,24 @@ class MLP(Network):
         self.activation = activation(config.activation, config.slope)
         self.dropout = nn.Dropout(config.dropout)
         self.head = Head(config.hidden[last], target.size, projection=config.projection)
-        self.time = _Time(config.hidden) if config.time else None
+        self.time = _Time(config.hidden, 1 + config.step) if config.time else None
 
     def forward(
-        self, x: Tensor, conditions: dict[str, Field] | None = None, *, time: Tensor | None = None, **inputs: Any
+        self,
+        x: Tensor,
+        conditions: dict[str, Field] | None = None,
+        *,
+        time: Tensor | None = None,
+        step: Tensor | None = None,
+        **inputs: Any,
     ) -> Tensor:
-        """``[B, *source]`` to ``[B, *target]``; ``time [B]`` in [0, 1], 0 where it is not given.
+        """``[B, *source]`` to ``[B, *target]``; ``time [B]`` and ``step [B]`` in [0, 1], 0 where they are not given.
 
         Raises:
-            Unsupported: a time for a network that was built without.
+            Unsupported: a time or a step for a network that was built without.
         """
         vector = self._vector(conditions, len(x))
-        changes = self._changes(time, x)
+        changes = self._changes({"time": time, "step": step}, x)
         hidden = x.flatten(1)
         for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             hidden = layer(hidden)
@@ -98,30 +113,34 @@ class MLP(Network):
         made: Condition = self.conditioner(conditions, rows)
         return made.vector
 
-    def _changes(self, time: Tensor | None, x: Tensor) -> list[Tensor] | None:
-        if self.time is not None:
-            changes: list[Tensor] = self.time(x.new_zeros(len(x)) if time is None else time)
-            return changes
-        if time is not None:
-            raise Unsupported("this mlp takes no time", cure="set time: true in its options under model.network")
-        return None
+    def _changes(self, told: dict[str, Tensor | None], x: Tensor) -> list[Tensor] | None:
+        for name, value in told.items():
+            if value is not None and not getattr(self.config, name):
+                raise Unsupported(
+                    f"this mlp takes no {name}", cure=f"set {name}: true in its options under model.network"
+                )
+        if self.time is None:
+            return None
+        taken = [value for name, value in told.items() if getattr(self.config, name)]
+        changes: list[Tensor] = self.time([x.new_zeros(len(x)) if value is None else value for value in taken])
+        return changes
 
 
 class _Time(nn.Module):
-    """From times ``[B]`` to a scale and a shift for each hidden layer."""
+    """From moments, each ``[B]`` in [0, 1], to a scale and a shift for each hidden layer."""
 
     frequencies: Tensor
 
-    def __init__(self, hidden: list[int]) -> None:
+    def __init__(self, hidden: list[int], moments: int) -> None:
         super().__init__()
         steps = torch.linspace(0, math.log(_FASTEST), _FREQUENCIES)
         self.register_buffer("frequencies", steps.exp(), persistent=False)
         width = hidden[0]
-        self.embed = nn.Sequential(linear(2 * _FREQUENCIES, width, math.sqrt(2)), nn.SiLU())
+        self.embed = nn.Sequential(linear(2 * _FREQUENCIES * moments, width, math.sqrt(2)), nn.SiLU())
         self.changes = nn.ModuleList(linear(width, 2 * size) for size in hidden)
 
-    def forward(self, time: Tensor) -> list[Tensor]:
-        angles = time.float()[:, None] * self.frequencies
+    def forward(self, moments: list[Tensor]) -> list[Tensor]:
+        angles = torch.cat([moment.float()[:, None] * self.frequencies for moment in moments], 1)
         embedded = self.embed(torch.cat([angles.cos(), angles.sin()], 1))
         return [change(embedded) for change in self.changes]
 

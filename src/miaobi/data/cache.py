@@ -98,9 +98,19 @@ def folder_digest(folder: Path) -> str:
 @memoised
 def code_version() -> str:
     """Changes with the code that prepares data, so that nothing stale is used after an update."""
+    return _code("data", "modalities")
+
+
+@memoised
+def represented_code() -> str:
+    """Changes with the code that latents, codes and embeddings are made by."""
+    return _code("families", "models", "networks", "sampling")
+
+
+def _code(*folders: str) -> str:
     hasher = hashlib.blake2b(digest_size=16)
     package = Path(__file__).resolve().parent.parent
-    for path in sorted([*(package / "data").rglob("*.py"), *(package / "modalities").rglob("*.py")]):
+    for path in sorted(path for folder in folders for path in (package / folder).rglob("*.py")):
         hasher.update(path.read_bytes())
     return hasher.hexdigest()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from miaobi.data.cache import Cache, code_version, folder_digest
+from miaobi.data.cache import Cache, code_version, folder_digest, represented_code
 from miaobi.data.catalog import cache_folder
 from miaobi.data.dataset import Dataset, ItemDataset
 from miaobi.data.encoding import Encoder, fit
@@ -20,7 +20,7 @@ from miaobi.data.survey import Log, survey
 from miaobi.data.text_stream import PartText, stage_text, write_parts
 from miaobi.data.windows import WindowDataset
 from miaobi.errors import InvalidRecipe
-from miaobi.modalities import Modality
+from miaobi.modalities import Modality, Represented
 from miaobi.plugins import name_of
 from miaobi.recipe import Recipe
 from miaobi.types import Spec
@@ -114,9 +114,8 @@ def store_key(plan: Plan) -> str:
     settings["condition"] = {name: settings["condition"][name] for name in plan.conditions}
     sections = {name: (name_of(type(m)), m.config.to_json()) for name, m in plan.conditions.items()}
     target = (name_of(type(plan.modality)), plan.modality.config.to_json())
-    return digest(
-        [code_version(), settings, plan.split.to_json(), target, sections, plan.source.fingerprint(plan.roles.columns)]
-    )
+    code = [code_version(), *([represented_code()] if isinstance(plan.modality, Represented) else [])]
+    return digest([code, settings, plan.split.to_json(), target, sections, plan.source.fingerprint(plan.roles.columns)])
 
 
 def _find(store: Cache, plan: Plan, fitted: Fitted | None, key: str) -> tuple[str, dict[str, Any] | None]:

@@ -53,7 +53,8 @@ def survey(plan: Plan, folder: Path, log: Log) -> Survey:
     policy = plan.settings.clean.duplicates
     found = find_duplicates(staged, policy, plan.modality, plan.conditions, grouped=plan.groups)
     log(f"{len(found.kept)} items left without {found.exact.count} duplicates and {found.near.count} near duplicates")
-    ids, given = staged.ids[found.kept], staged.given[found.kept]
+    # Of the target alone: a recipe with other conditions, above all another stage, divides the same items alike.
+    ids, given = staged.sides["target"][found.kept], staged.given[found.kept]
     assignment = assign_parts(plan.split, ids, found.groups, given)
     sizes = [f"{int((assignment.parts == number).sum())} {part}" for number, part in enumerate(PARTS)]
     log(f"split by {plan.split.by}: {', '.join(sizes)}")

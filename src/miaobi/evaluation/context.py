@@ -155,6 +155,8 @@ class Context:
         trained_on = self.model.info.get("data", {}).get("fingerprint", self.prepared.fingerprint)
         if trained_on != self.prepared.fingerprint:
             stamp["trained_on"] = trained_on
+        if self.model.supplies:
+            stamp["supplied"] = dict.fromkeys(sorted(self.model.supplies), "taken from the held-out items")
         if self.model.conditions:
             stamp["conditions"] = sorted(self.model.conditions)
         return stamp

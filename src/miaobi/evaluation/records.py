@@ -31,7 +31,8 @@ class Protocol(TypedDict, total=False):
         metric: the group; ``figure``: the figure in it; ``direction``: which way is better; ``paper``: its source.
         split: the part that was held out; ``split_requested``: the part that was asked for, where it has no items.
         samples: generated (or scored) items; ``requested``: how many were asked for, where there were fewer.
-        seed, controls: of the generated samples; ``conditions``: what they were conditioned on, held-out rows in order.
+        seed, controls: of the generated samples; ``conditions``: what they were conditioned on, held-out rows in order;
+            ``supplied``: where those came from that another model makes when generating.
         data, source: fingerprint of the prepared data, and where it came from; ``trained_on``: that of the training
             data, where it is another: held-out items of one may be training items of the other.
         modality, preprocessing: what both sides went through; ``representation``: what the model sees of it.
@@ -53,6 +54,7 @@ class Protocol(TypedDict, total=False):
     seed: int
     controls: dict[str, Any]
     conditions: list[str]
+    supplied: dict[str, str]
     data: str
     source: str
     trained_on: str

@@ -6,11 +6,11 @@ from typing import Any
 
 from miaobi import plugins
 from miaobi.modalities._base import Item, Modality, Raw
-from miaobi.modalities._represented import Codec, Represented
+from miaobi.modalities._represented import EMBEDDINGS, Codec, Represented
 from miaobi.modalities._viewed import Viewed
 from miaobi.recipe import Plugin, plugin_name, plugin_options
 
-__all__ = ["Codec", "Item", "Modality", "Raw", "Represented", "Viewed", "create", "names"]
+__all__ = ["EMBEDDINGS", "Codec", "Item", "Modality", "Raw", "Represented", "Viewed", "create", "names"]
 
 
 def names() -> list[str]:

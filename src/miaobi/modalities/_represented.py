@@ -87,14 +87,16 @@ class Represented(Modality):
         self.extensions = self.inner.extensions  # type: ignore[misc]
         self.metrics = () if kind == EMBEDDINGS else self.inner.metrics  # type: ignore[misc]
         self.extractor = None if kind == EMBEDDINGS else self.inner.extractor  # type: ignore[misc]
+        self.copy_extractor = None if kind == EMBEDDINGS else self.inner.copy_extractor  # type: ignore[misc]
 
     @property
     def name(self) -> str:
-        return self.inner.name
+        """That of what it represents; embeddings are no such items any more."""
+        return "embedding" if self.kind == EMBEDDINGS else self.inner.name
 
     @property
     def shown(self) -> Modality:
-        return self if self.kind == EMBEDDINGS else self.inner
+        return self if self.kind == EMBEDDINGS else self.inner.shown
 
     @property
     def spec(self) -> Spec:
@@ -193,8 +195,17 @@ class Represented(Modality):
             mean, scale = (np.asarray(state[name], dtype=np.float32) for name in ("mean", "scale"))
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFile(f"{folder / _FILE} does not describe a representation: {error!r}") from None
-        if mean.ndim != 1 or mean.shape != scale.shape or not (np.isfinite(mean).all() and (scale > 0).all()):
+        channels = 1 if self.form is Form.TOKENS else self._spec.channels
+        if (
+            mean.shape != (channels,)
+            or mean.shape != scale.shape
+            or not (np.isfinite(mean).all() and (scale > 0).all())
+        ):
             raise CorruptFile(f"{folder / _FILE} does not describe a representation")
+        if state.get("of") != self.codec.digest:
+            raise CorruptFile(
+                f"{folder / _FILE} is of another part than {self.part}", cure="restore the part that it was made with"
+            )
         self._statistics = mean, scale
 
     def _values(self, items: Sequence[Item]) -> np.ndarray:

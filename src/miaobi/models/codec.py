@@ -23,7 +23,6 @@ class PartCodec:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self._device = model.family.device
         self.modality = model.modality
         self.digest = digest(model.family)
 
@@ -36,15 +35,22 @@ class PartCodec:
         """Values of a batch of targets in that kind, on the processor."""
         rows = len(target)
         batch = Batch(target, ids=torch.arange(rows)).to(self._device)
-        values: Tensor = self._able().represent(batch, kind).values
+        # The same whatever the caller trains in.
+        with torch.autocast(self._device.type, enabled=False):
+            values: Tensor = self._able().represent(batch, kind).values
         return values.cpu()
 
     @torch.no_grad()
     def restore(self, values: Tensor, kind: str) -> Tensor:
         """Targets for values of that kind, on the processor."""
         seeds = seeds_of(0, range(len(values))).to(self._device)
-        restored: Tensor = self._able().restore(Field(values.to(self._device)), kind, seeds=seeds).values
+        with torch.autocast(self._device.type, enabled=False):
+            restored: Tensor = self._able().restore(Field(values.to(self._device)), kind, seeds=seeds).values
         return restored.cpu()
+
+    @property
+    def _device(self) -> torch.device:
+        return torch.device(self.model.family.device)
 
     def _able(self) -> Representing:
         family: Representing = require(self.model.family, Representing, "representing data")

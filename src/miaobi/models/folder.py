@@ -26,6 +26,8 @@ from miaobi.networks._cpu import fast_bfloat16
 
 FORMAT = 1
 """Version of the folder's layout; a newer one is refused."""
+_DEEPEST = 8
+"""Parts of parts that are followed."""
 
 
 def save(model: Model, folder: Path | str) -> None:
@@ -50,8 +52,8 @@ def save(model: Model, folder: Path | str) -> None:
         raise SaveFailed(f"could not write the model folder {folder}: {error}", cure="free some disk space") from None
 
 
-def load(source: Path | str) -> Model:
-    """Read a model from a run folder or a model folder.
+def load(source: Path | str, *, depth: int = 0) -> Model:
+    """Read a model from a run folder or a model folder; ``depth``: of models that it is a part of.
 
     Raises:
         RunFolderError: nothing there, or written by a newer version.
@@ -59,6 +61,8 @@ def load(source: Path | str) -> Model:
         Unsupported: a kind of source that this version cannot load.
     """
     folder = resolve(source)
+    if depth > _DEEPEST:
+        raise CorruptFile(f"{folder} has parts of parts of parts", allowed=f"{_DEEPEST} levels")
     saved = _read_json(folder / "model.json")
     if saved.get("format", 0) > FORMAT:
         raise RunFolderError(
@@ -68,8 +72,8 @@ def load(source: Path | str) -> Model:
             cure="update miaobi",
         )
     try:
-        return _load(folder, saved)
-    except (KeyError, TypeError, ValueError) as error:
+        return _load(folder, saved, depth)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CorruptFile(f"{folder / 'model.json'} is not a model description: {error!r}") from None
 
 
@@ -118,15 +122,16 @@ def _write(model: Model, folder: Path) -> None:
             modality.save(folder / "conditions" / name)
     for kind, others in (("parts", model.parts), ("supplies", model.supplies)):
         for name, other in others.items():
-            (folder / kind / name).mkdir(parents=True)
-            _write(other, folder / kind / name)
+            place = _inside(folder / kind, name)
+            place.mkdir(parents=True)
+            _write(other, place)
     text = json.dumps(description, ensure_ascii=False, indent=1, sort_keys=False)
     (folder / "model.json").write_text(text, encoding="utf-8")
 
 
-def _load(folder: Path, saved: Mapping[str, Any]) -> Model:
-    parts = {name: load(_inside(folder / "parts", name)) for name in saved.get("parts", ())}
-    supplies = {name: load(_inside(folder / "supplies", name)) for name in saved.get("supplies", ())}
+def _load(folder: Path, saved: Mapping[str, Any], depth: int) -> Model:
+    parts = {name: load(_inside(folder / "parts", name), depth=depth + 1) for name in saved.get("parts", ())}
+    supplies = {name: load(_inside(folder / "supplies", name), depth=depth + 1) for name in saved.get("supplies", ())}
     codecs = {name: PartCodec(part) for name, part in parts.items()}
     modality = _load_modality(saved["modality"], folder / "modality", codecs)
     conditions = {

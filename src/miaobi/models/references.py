@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from miaobi.errors import InvalidRecipe, Unsupported
-from miaobi.families import Family
+from miaobi.families import Family, Sampling, require
 from miaobi.models.codec import PartCodec
 from miaobi.models.folder import load
 from miaobi.models.model import Model
@@ -29,13 +29,16 @@ def open_supplies(recipe: Recipe) -> dict[str, Model]:
 
     Raises:
         InvalidRecipe: there is no such condition.
-        Unsupported: another kind of reference than ``run:PATH``.
+        Unsupported: another kind of reference than ``run:PATH``, or a model that makes nothing.
         RunFolderError: no model there.
     """
     for name in recipe.supply:
         if name not in recipe.data.condition:
             raise InvalidRecipe("supply names no condition", given=name, allowed=list(recipe.data.condition))
-    return {name: _model(said, f"supply.{name}") for name, said in recipe.supply.items()}
+    supplies = {name: _model(said, f"supply.{name}") for name, said in recipe.supply.items()}
+    for name, supplier in supplies.items():
+        require(supplier.family, Sampling, f"supplying {name}")
+    return supplies
 
 
 def start_from(family: Family, reference: str) -> None:

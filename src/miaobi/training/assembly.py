@@ -123,6 +123,8 @@ class Assembly:
 
     def _build(self) -> Family:
         parts = cast(Mapping[str, models.PartCodec], self.prepared.parts)
+        for part in parts.values():
+            part.model.family.to(self.processes.device)
         return models.build(self.recipe, self.prepared.target, self.prepared.specs, parts)
 
     def _runner(self) -> PhaseRunner:

@@ -23,6 +23,8 @@ from miaobi.types import Form, Settings
 
 if TYPE_CHECKING:
     from miaobi.evaluation.context import Context
+    from miaobi.families import Family
+    from miaobi.modalities import Modality
 
 _BATCH = 512
 
@@ -54,6 +56,13 @@ class Memorization(Metric):
         'nearest-neighbour test after Meehan et al. 2020, "A Non-Parametric Test to Detect Data-Copying"'
     )
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR, Form.TOKENS})
+
+    @classmethod
+    def check(cls, family: Family, modality: Modality) -> None:
+        """Refuse tensors that no features are named for, before any work."""
+        super().check(family, modality)
+        if modality.shown.form is Form.TENSOR:
+            extractors.choose(modality.shown.copy_extractor, modality)
 
     def compute(self, context: Context) -> dict[str, Score]:
         """``copied_share``, mean ``training_distance``, and of token sequences mean ``longest_copy`` in elements."""

@@ -77,7 +77,7 @@ def decibels(error: float) -> float:
 
 
 def _errors(context: Context, rows: Sequence[int]) -> np.ndarray:
-    """float64 ``[n]``: mean squared error of each item, its reconstruction brought into [-1, 1]."""
+    """float64 ``[n]``: mean squared error of each item, quantised data's reconstructions brought into [-1, 1]."""
     family = require(context.model.family, Latent, "the metric reconstruction")
     device = context.model.family.device
     found = []
@@ -87,7 +87,8 @@ def _errors(context: Context, rows: Sequence[int]) -> np.ndarray:
         back = family.decode(family.encode(batch), batch.conditions, controls=context.controls, seeds=seeds)
         if not torch.isfinite(back.values).all():
             raise Diverged("a reconstruction is not finite", cure="lower train.learning_rate and train again")
-        error = back.values.float().clamp(-1, 1) - batch.target.values
+        made = back.values.float()
+        error = (made.clamp(-1, 1) if context.model.family.target.levels else made) - batch.target.values
         found.append(error.square().flatten(1).mean(1).double().cpu())
     joined: np.ndarray = torch.cat(found).numpy()
     return joined

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from miaobi import modalities
-from miaobi.errors import CorruptFile, DataError, InvalidRecipe
+from miaobi.errors import CorruptFile, DataError, InvalidRecipe, Unsupported
+from miaobi.evaluation import extractors
 from miaobi.modalities import Represented
 from miaobi.types import Form
 from tests.support.codecs import Averages
@@ -82,3 +83,36 @@ def test_statistics_are_saved_and_damage_is_said(tmp_path):
 def test_an_unknown_kind_names_those_that_there_are():
     with pytest.raises(InvalidRecipe, match="latents"):
         Represented(Averages(pictures()), "codec", "latent")
+
+
+def test_a_representation_of_a_representation_shows_the_data_itself():
+    class Again(Averages):
+        def __init__(self, modality):
+            super().__init__(modality)
+            self.digest = "again"
+
+    outer = Represented(Again(represented("latents")), "outer", "latents")
+    outer.fit(ITEMS)
+    assert outer.shown.name == "image"
+    assert outer.shown is outer.inner.shown
+    batch = outer.collate([outer.encode(item) for item in ITEMS[:3]])
+    assert batch.values.shape == (3, 1, 2, 2)
+    assert outer.decode(outer.split_batch(batch.values, None)[0]).shape == (8, 8, 1)
+
+
+def test_embeddings_are_no_pictures():
+    with pytest.raises(Unsupported, match="embedding"):
+        extractors.choose("pixels", represented("embeddings"))
+
+
+def test_a_state_of_another_part_or_of_other_channels_is_refused(tmp_path):
+    modality = represented("latents")
+    modality.save(tmp_path)
+    path = tmp_path / "representation.json"
+    whole = path.read_text()
+    path.write_text(whole.replace('"averages"', '"others"'))
+    with pytest.raises(CorruptFile, match="another part"):
+        represented("latents").load(tmp_path)
+    path.write_text(whole.replace('"mean": [', '"mean": [0.5, '))
+    with pytest.raises(CorruptFile, match="representation"):
+        represented("latents").load(tmp_path)

@@ -113,3 +113,34 @@ def test_plugin_sections():
     assert plugin_options({"name": "text", "context": 3}) == {"context": 3}
     with pytest.raises(InvalidRecipe, match="needs a name"):
         plugin_name({"context": 3})
+
+
+BAD = ["../../../evil", "a/b", "a\\b", ".", "..", ".a", "a.b", "", "a\n", "/a"]
+
+
+@pytest.mark.parametrize("name", [*BAD, "a b", "春"])
+def test_stages_and_parts_have_names_that_can_be_folders(name):
+    with pytest.raises(InvalidRecipe, match="the name of a stage has letters"):
+        load(stages={name: {}})
+    with pytest.raises(InvalidRecipe, match="the name of a part has letters"):
+        load(model={"family": "vae", "parts": {name: "run:x"}})
+
+
+@pytest.mark.parametrize("name", [*BAD, " a", "a "])
+def test_conditions_have_names_that_can_be_folders(name):
+    with pytest.raises(InvalidRecipe, match="the name of a condition has letters"):
+        load(data={"source": "x", "condition": {name: "label"}})
+    with pytest.raises(InvalidRecipe, match="the name of a condition has letters"):
+        load(supply={name: "run:x"})
+
+
+@pytest.mark.parametrize("name", ["label", "release year", "semi-major", "题目", "लेबल", "étiquette_2"])
+def test_conditions_are_named_like_columns(name):
+    assert list(load(data={"source": "x", "condition": {name: "label"}}).data.condition) == [name]
+
+
+def test_a_bare_stage_is_an_empty_section():
+    recipe = load(stages={"codec": None, "prior": {"seed": 1}})
+    assert recipe.stages == {"codec": {}, "prior": {"seed": 1}}
+    with pytest.raises(InvalidRecipe, match=r"stages\.codec"):
+        load(stages={"codec": "vae"})

@@ -6,7 +6,9 @@ them against the plug-in's own ``Config`` before any work starts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -80,6 +82,12 @@ class DataSettings(Settings):
             return {k: {"modality": v} if isinstance(v, str) else (v or {}) for k, v in value.items()}
         return value
 
+    @field_validator("condition")
+    @classmethod
+    def _named(cls, value: dict[str, ConditionSettings]) -> dict[str, ConditionSettings]:
+        _check_conditions(value)
+        return value
+
 
 class ModelSettings(Settings):
     """Which family and networks; everything not said is derived from the data and ``size``."""
@@ -94,6 +102,12 @@ class ModelSettings(Settings):
     parts: dict[str, str] = Value(
         {}, description="frozen parts: run:PATH, stage:NAME, hub:ID@REVISION, starter:NAME, initial"
     )
+
+    @field_validator("parts")
+    @classmethod
+    def _named(cls, value: dict[str, str]) -> dict[str, str]:
+        _check_names("part", value)
+        return value
 
 
 class OptimiserSettings(Settings):
@@ -184,6 +198,26 @@ class Recipe(Settings):
     note: str | None = Value(None, description="free text: what the recipe shows and its measured score")
     expected: dict[str, Any] = Value({}, description="measured scores, for people; nothing reads them")
 
+    @field_validator("stages", mode="before")
+    @classmethod
+    def _bare(cls, value: Any) -> Any:
+        """``codec:`` with nothing after it is a stage that differs in nothing."""
+        if isinstance(value, Mapping):
+            return {name: {} if section is None else section for name, section in value.items()}
+        return value
+
+    @field_validator("stages")
+    @classmethod
+    def _named(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        _check_names("stage", value)
+        return value
+
+    @field_validator("supply")
+    @classmethod
+    def _supplied(cls, value: dict[str, str]) -> dict[str, str]:
+        _check_conditions(value)
+        return value
+
     @classmethod
     def load(cls, source: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Recipe:
         """Read a recipe and apply ``a.b=c`` changes.
@@ -231,6 +265,23 @@ def shipped() -> dict[str, Path]:
     }
 
 
+def _check_names(what: str, names: Iterable[str]) -> None:
+    # They become folders, and a part's name stands before a dot.
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
+            raise ValueError(f"the name of a {what} has letters (a to z), digits, _ and - only, not {name!r}")
+
+
+def _check_conditions(names: Iterable[str]) -> None:
+    for name in names:
+        letters = all(character in " _-" or unicodedata.category(character)[0] in "LMN" for character in name)
+        if not letters or name != name.strip() or not name:
+            raise ValueError(
+                f"the name of a condition has letters, digits, spaces, _ and - only, not {name!r}; "
+                "a column of another name is named by column"
+            )
+
+
 class _UniqueKeys(yaml.SafeLoader):
     """YAML would let the second of two equal keys win in silence."""
 
@@ -245,7 +296,7 @@ class _UniqueKeys(yaml.SafeLoader):
 # YAML 1.1 reads 3e-4 as text; every user means a number.
 _UniqueKeys.add_implicit_resolver(
     "tag:yaml.org,2002:float",
-    __import__("re").compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
     list("-+0123456789."),
 )
 

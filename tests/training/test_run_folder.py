@@ -86,3 +86,34 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["file"]
     with pytest.raises(SaveFailed, match="could not write"):
         write_text(path / "below", "three")
+
+
+def staged(**codec):
+    return Recipe.load({**BASE, "stages": {"codec": codec, "prior": {}}})
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"train": {"sample_every": 3, "evaluate_every": 2}},
+        {"train": {}},
+        {"note": "hello", "expected": {"a": {"b": 1}}},
+        {"evaluate": {"metrics": ["kernel_distance"]}},
+    ],
+)
+def test_what_may_change_in_a_run_may_change_in_a_stage(section):
+    assert differences(staged(), staged(**section)) == []
+    assert differences(staged(**section), staged()) == []
+
+
+def test_what_may_not_change_in_a_run_may_not_change_in_a_stage():
+    assert differences(staged(), staged(train={"steps": 3})) == ["stages.codec.train.steps: None -> 3"]
+    assert differences(staged(), staged(data={"condition": {"label": None}}))
+    assert differences(staged(), recipe())
+    turned = Recipe.load({**BASE, "stages": {"prior": {}, "codec": {}}})
+    assert differences(staged(), turned) == ["stages: ['codec', 'prior'] -> ['prior', 'codec']"]
+
+
+def test_a_folder_with_stages_is_used(tmp_path):
+    (tmp_path / "stages").mkdir()
+    assert RunFolder(tmp_path).used

@@ -2,6 +2,9 @@
 
 import functools
 import json
+import os
+import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -18,6 +21,7 @@ from miaobi.generation.supply import supplied
 from miaobi.models import PartCodec, read_tensors
 from miaobi.recipe import Recipe
 from miaobi.sampling.noise import seeds_of
+from miaobi.training.assembly import Assembly
 
 BASE = {
     "modality": "image",
@@ -144,4 +148,70 @@ def test_a_supply_for_no_condition_and_a_part_that_is_not_there_are_refused(tmp_
 
 def test_the_run_says_its_stages():
     lineage = json.loads((trained("latent").run / "lineage.json").read_text())
-    assert "codec" in json.dumps(lineage)
+    assert lineage["stages"] == ["codec", "prior"]
+    assert lineage["result"]["prior"]["steps"] == 6
+    assert "stages/codec/report.html" in (trained("latent").run / "report.html").read_text()
+
+
+@pytest.fixture
+def moved(tmp_path, monkeypatch):
+    """A finished run in another place than where it was trained, which it knew by a relative path."""
+    monkeypatch.chdir(tmp_path)
+    training.train({**BASE, **LATENT}, run="here", progress=False)
+    return Path("here").rename(tmp_path / "elsewhere")
+
+
+def test_a_run_goes_on_after_it_was_moved_and_by_any_spelling_of_its_path(moved, monkeypatch):
+    recipe = {**BASE, **LATENT}
+    before = (moved / "model" / "model.safetensors").read_bytes()
+    monkeypatch.chdir(moved.parent)
+    for spelling in ("elsewhere", moved, "./elsewhere/../elsewhere"):
+        training.train(recipe, run=spelling, resume=True, progress=False)
+    monkeypatch.chdir(moved)
+    training.train(".", resume=True, progress=False)
+    assert (moved / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_a_stage_goes_on_alone_from_any_folder(moved, monkeypatch):
+    for place in (moved.parent, moved / "stages" / "prior"):
+        monkeypatch.chdir(place)
+        prior = Path(os.path.relpath(moved / "stages" / "prior", place))
+        shutil.rmtree(moved / "stages" / "prior" / "model")
+        assert training.train(prior, resume=True, progress=False).steps == 6
+        assert load(prior).parts.keys() == {"codec"}
+
+
+def test_the_recipes_of_stages_name_no_folder():
+    for path in trained("unclip").run.glob("stages/*/recipe.yaml"):
+        assert "run:" not in path.read_text()
+    assert "stage:encoder" in (trained("unclip").run / "stages" / "prior" / "recipe.yaml").read_text()
+
+
+def test_the_advice_after_an_interrupt_in_a_stage_finishes_the_whole_run(tmp_path, monkeypatch, capsys):
+    take = Assembly.step
+
+    def step(self, state, steps):
+        if state.step == 2 and self.recipe.model.family == "vae":
+            os.kill(os.getpid(), signal.SIGINT)
+        return take(self, state, steps)
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        patch.setattr(Assembly, "step", step)
+        with pytest.raises(KeyboardInterrupt):
+            training.train({**BASE, **LATENT}, run=run)
+    assert f"miaobi train {run} --resume\n" in capsys.readouterr().err
+    training.train(run, changes=["stages.codec.train={sample_every: 2}"], resume=True, progress=False)
+    assert load(run).parts.keys() == {"codec"}
+    wanted = read_tensors(trained("latent").run / "model" / "model.safetensors")
+    found = read_tensors(run / "model" / "model.safetensors")
+    assert all(torch.equal(found[key], wanted[key]) for key in wanted)
+
+
+def test_an_estimate_says_which_stages_it_could_not_make():
+    found = training.estimate({**BASE, **LATENT})
+    assert (list(found.stages), found.waiting) == (["codec"], {"prior": ["codec"]})
+    whole = training.estimate(trained("latent").run)
+    assert (list(whole.stages), whole.waiting) == (["codec", "prior"], {})
+    prior = training.estimate(trained("latent").run / "stages" / "prior")
+    assert prior.parameters == whole.stages["prior"].parameters

@@ -12,16 +12,17 @@ import torch
 from miaobi.recipe import Recipe
 from miaobi.training import stages
 from miaobi.training.deliver import deliver
-from miaobi.training.opening import open_data
+from miaobi.training.opening import beside, open_data
 from miaobi.training.planning import Estimate, plan
 from miaobi.training.processes import Processes
 from miaobi.training.progress import Reporter
 from miaobi.training.result import Result
 from miaobi.training.run_folder import RunFolder
 from miaobi.training.session import Session
+from miaobi.training.stages import Estimates
 from miaobi.training.trainer import Trainer
 
-__all__ = ["Estimate", "Result", "estimate", "train"]
+__all__ = ["Estimate", "Estimates", "Result", "estimate", "train"]
 
 
 def train(
@@ -49,12 +50,19 @@ def train(
     """
     loaded = Recipe.load(recipe, changes)
     folder = RunFolder(Path(run) if run is not None else default_folder(recipe))
-    if loaded.stages:
-        folder.claim(loaded, resume=resume)
-        folder.begin(loaded, loaded, {"stages": list(loaded.stages)})
-        return stages.run(loaded, folder, lambda part, place: train(part, run=place, resume=True, progress=progress))
+    if not loaded.stages:
+        return _train(loaded, folder, folder, resume=resume, progress=progress)
+
+    def one(part: Recipe, place: Path) -> Result:
+        return _train(part, RunFolder(place), folder, resume=True, progress=progress)
+
+    return stages.run(loaded, folder, one, resume=resume)
+
+
+def _train(recipe: Recipe, folder: RunFolder, whole: RunFolder, *, resume: bool, progress: bool) -> Result:
+    """Train a recipe without stages, perhaps one stage of the run in ``whole``."""
     with _as_it_was(), Reporter(progress) as reporter:
-        session = Session(loaded, folder, resume=resume, reporter=reporter)
+        session = Session(recipe, folder, resume=resume, reporter=reporter, whole=whole.root)
         try:
             Trainer(session).run()
             if session.processes.writes:
@@ -66,15 +74,24 @@ def train(
     return Result(folder.root, session.state.step, vars(best) if best else None, folder.model, session.state.stopped)
 
 
-def estimate(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Estimate:
+def estimate(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Estimate | Estimates:
     """What a recipe's run will need: parameters, memory and time, by measuring a few steps.
+
+    A recipe of stages gives `Estimates`: of a run folder, also of stages whose earlier ones are trained.
 
     Raises:
         RequestError: the recipe or its data cannot be used.
     """
     loaded = Recipe.load(recipe, changes)
+    place = Path(recipe) if isinstance(recipe, str | Path) and Path(recipe).is_dir() else None
     with _as_it_was():
-        return plan(loaded, open_data(loaded), Processes())[1]
+        if loaded.stages:
+            return stages.estimates(loaded, place, _estimate)
+        return _estimate(beside(loaded, place or Path()))
+
+
+def _estimate(recipe: Recipe) -> Estimate:
+    return plan(recipe, open_data(recipe), Processes())[1]
 
 
 def default_folder(recipe: str | Path | Mapping[str, Any] | Recipe) -> Path:

@@ -20,6 +20,8 @@ from miaobi.recipe import Recipe
 
 FORMAT = 1
 """Version of the folder's layout; a newer one is refused."""
+STAGES = "stages"
+"""The folder of a run that holds the runs of its stages."""
 CHANGEABLE = (
     "train.evaluate_every",
     "train.checkpoint_every",
@@ -31,6 +33,8 @@ CHANGEABLE = (
     "expected",
 )
 """What may differ when a run is resumed: none of it changes what a step computes."""
+
+_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ class RunFolder:
     @property
     def used(self) -> bool:
         """Whether a run has already begun here."""
-        return any(path.exists() for path in (self.recipe, self.lineage, self.checkpoints, self.model))
+        places = (self.recipe, self.lineage, self.checkpoints, self.model, self.root / STAGES)
+        return any(path.exists() for path in places)
 
     def claim(self, recipe: Recipe, *, resume: bool) -> Recipe | None:
         """Check that ``recipe`` may run here; the resolved recipe of the run that it resumes, if any.
@@ -145,11 +150,12 @@ class RunFolder:
 
 def differences(old: Recipe, new: Recipe) -> list[str]:
     """``key: old -> new`` for every setting that differs and may not."""
-    left, right = dict(_leaves(old.to_json())), dict(_leaves(new.to_json()))
+    left, right = _settings(old), _settings(new)
     return [
         f"{key}: {left.get(key)!r} -> {right.get(key)!r}"
         for key in sorted(left.keys() | right.keys())
-        if left.get(key) != right.get(key) and not _changeable(key)
+        # In a stage, a null is not the same as nothing said.
+        if left.get(key, _ABSENT) != right.get(key, _ABSENT) and not _changeable(key)
     ]
 
 
@@ -201,5 +207,19 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """Every setting by its key; of stages also their order."""
+    found = {key: value for key, value in _leaves(recipe.to_json()) if not (value == {} and _holds_changeable(key))}
+    return {**found, "stages": list(recipe.stages)} if recipe.stages else found
+
+
+def _holds_changeable(key: str) -> bool:
+    """Whether an empty section differs from an absent one only in what may change."""
+    _, _, inner = key.removeprefix("stages.").partition(".")
+    return key.startswith("stages.") and (not inner or any(allowed.startswith(f"{inner}.") for allowed in CHANGEABLE))
+
+
 def _changeable(key: str) -> bool:
+    if key.startswith("stages."):
+        key = key.split(".", 2)[-1]
     return any(key == allowed or key.startswith(f"{allowed}.") for allowed in CHANGEABLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from miaobi.recipe import Recipe
 from miaobi.training import tracking
 from miaobi.training.assembly import Assembly
 from miaobi.training.checkpoint import Checkpoint, Checkpoints, Saved
-from miaobi.training.opening import open_data
+from miaobi.training.opening import beside, open_data
 from miaobi.training.planning import plan
 from miaobi.training.processes import Processes
 from miaobi.training.progress import Reporter
@@ -34,27 +35,31 @@ class Session:
         folder: where the run is, or will be.
         resume: whether a used folder may be gone on with.
         reporter: who is told.
+        whole: the folder of the whole run, where this is a stage of it.
 
     Raises:
         RequestError: the recipe, the data or the folder cannot be used.
         CorruptFile: none of the run's checkpoints can be read.
     """
 
-    def __init__(self, requested: Recipe, folder: RunFolder, *, resume: bool, reporter: Reporter) -> None:
-        self.folder, self.reporter = folder, reporter
+    def __init__(
+        self, requested: Recipe, folder: RunFolder, *, resume: bool, reporter: Reporter, whole: Path | None = None
+    ) -> None:
+        self.folder, self.reporter, self.whole = folder, reporter, whole or folder.root
         keep_memory()
         self.processes = Processes()
         if not self.processes.writes:
             self.reporter.silence()
         tracking.require(requested.train.tracking)
-        self.supplies = open_supplies(requested)
+        opened = beside(requested, folder.root)
+        self.supplies = open_supplies(opened)
         resolved = folder.claim(requested, resume=resume) if self.processes.writes else None
         with self.processes.first():
-            self.prepared: Prepared = open_data(requested, log=reporter.say)
-        self.recipe = self._agreed(resolved or self._begin(requested) if self.processes.writes else None)
+            self.prepared: Prepared = open_data(opened, log=reporter.say)
+        self.recipe = self._agreed(resolved or self._begin(requested, opened) if self.processes.writes else None)
         settings = self.recipe.train
         torch.set_num_threads(settings.threads or torch.get_num_threads())
-        self.assembly = Assembly(self.recipe, self.prepared, self.processes)
+        self.assembly = Assembly(beside(self.recipe, folder.root), self.prepared, self.processes)
         self.assembly.use(settings.precision, compiled=settings.compile == "on")
         self.checkpoints = Checkpoints(folder.checkpoints)
         self.state = RunState()
@@ -104,8 +109,9 @@ class Session:
         self.assembly.close()
         self.tracker.close()
 
-    def _begin(self, requested: Recipe) -> Recipe:
-        resolved, estimate = plan(requested, self.prepared, self.processes)
+    def _begin(self, requested: Recipe, opened: Recipe) -> Recipe:
+        planned, estimate = plan(opened, self.prepared, self.processes)
+        resolved = requested.model_copy(update={"train": planned.train})
         self.reporter.say(str(estimate))
         self.folder.begin(requested, resolved, {**self._facts(), "estimate": asdict(estimate)})
         return resolved

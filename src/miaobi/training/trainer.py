@@ -170,5 +170,5 @@ class Trainer:
         if not self._over() and self._log():
             self._save()
         session.reporter.say(f"interrupted at step {session.state.step}; go on with:")
-        session.reporter.say(f"  miaobi train {session.folder.root} --resume")
+        session.reporter.say(f"  miaobi train {session.whole} --resume")
         raise KeyboardInterrupt

@@ -97,7 +97,7 @@ def _sample() -> dict[str, float]:
 
 def _faster(contestants: Mapping[str, Apart]) -> str:
     """The precision that samples faster, which also warms both up."""
-    speed = rates(contestants, rounds=1)
+    speed = rates(contestants, rounds=3)
     return max(speed, key=lambda precision: speed[precision])
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from miaobi import families
 from miaobi.data import prepare
 from miaobi.errors import MissingExtra, RunFolderError, UnknownName, Unsupported
 from miaobi.evaluation import Direction, applicable, check, evaluate, extractors, held_out, score
 from miaobi.evaluation.extractors import Extractor
-from miaobi.models import Model
+from miaobi.models import Model, build
 from miaobi.recipe import Recipe
 from tests.evaluation.stand_ins import Sampler, Uniform, context, data, digits, image, sentences, text
 from tests.support.worlds import write_lines
@@ -177,3 +178,17 @@ def test_a_model_is_evaluated_on_its_own_data_and_on_another(tmp_path: Path) -> 
     protocol = other["nats_per_token"].protocol
     assert protocol["data"] != own["nats_per_token"].protocol["data"] == protocol["trained_on"]
     assert other["nats_per_token"].value == pytest.approx(own["nats_per_token"].value)
+
+
+def test_a_costly_likelihood_is_measured_only_where_it_is_named() -> None:
+    _, prepared = picture_world()
+    diffusion = families.find("diffusion")
+    assert diffusion.costly_likelihood
+    assert "likelihood" in prepared.modality.metrics
+    built = build(
+        Recipe.load({"modality": "image", "data": {"source": "x"}, "model": {"family": "diffusion", "size": "tiny"}}),
+        prepared.target,
+        {},
+    )
+    assert "likelihood" not in applicable(built, prepared.modality)
+    assert applicable(built, prepared.modality)

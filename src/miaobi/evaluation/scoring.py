@@ -148,7 +148,7 @@ def check(metrics: Sequence[str], family: Family, modality: Modality, extractor:
 
 
 def applicable(family: Family, modality: Modality) -> list[str]:
-    """The modality's metrics that the family has the ability for.
+    """The modality's metrics that the family has the ability for, without a likelihood that would take hours.
 
     Raises:
         Unsupported: there is none.
@@ -164,7 +164,10 @@ def applicable(family: Family, modality: Modality) -> list[str]:
 
 
 def _applies(name: str, family: Family, modality: Modality) -> bool:
-    metric = resolve(name).metric()
+    choice = resolve(name)
+    if choice.group == "likelihood" and family.costly_likelihood:
+        return False
+    metric = choice.metric()
     return isinstance(family, metric.ability) and modality.shown.form in metric.forms
 
 

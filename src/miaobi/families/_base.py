@@ -73,6 +73,8 @@ class Family(nn.Module, ABC):
     edits_whole: ClassVar[bool] = False
     """Whether editing means the whole item where no mask says otherwise."""
     default_steps: ClassVar[int] = 2000
+    costly_likelihood: ClassVar[bool] = False
+    """Whether a likelihood takes many evaluations an item, so that it is measured only where it is named."""
     betas: ClassVar[tuple[float, float]] = (0.9, 0.95)
     """Adam's, where the recipe gives none."""
     precision: torch.dtype = torch.float32

@@ -119,6 +119,7 @@ class Diffusion(Family):
     targets = frozenset({Form.TENSOR})
     roles = {"denoiser": "unet"}
     default_steps = 10_000
+    costly_likelihood = True
     # A loss as noisy as this one wants a longer memory of its gradients' sizes than a language model's.
     betas = (0.9, 0.99)
 

@@ -80,7 +80,7 @@ class Image(Modality):
     form = Form.TENSOR
     unit = "dimension"
     extensions: ClassVar[frozenset[str]] = EXTENSIONS
-    metrics = ("kernel_distance", "precision_recall", "likelihood", "memorization")
+    metrics = ("kernel_distance", "precision_recall", "likelihood", "memorization", "retrieval", "style")
     extractor = "efficientnet_lite0"
     copy_extractor = "pixels"
 

@@ -29,7 +29,7 @@ from miaobi.sampling.noise import seeds_of
 from miaobi.types import Batch
 
 MINUTES = float(os.environ.get("MIAOBI_BENCH_MINUTES", "6"))
-THREADS = 2
+THREADS = int(os.environ.get("MIAOBI_BENCH_THREADS", "2"))
 IMAGES = 1000
 ROWS = 50
 SHOWN = 8

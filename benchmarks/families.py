@@ -20,7 +20,7 @@ from miaobi.evaluation import evaluate
 from miaobi.recipe import Recipe
 
 MINUTES = float(os.environ.get("MIAOBI_BENCH_MINUTES", "10"))
-THREADS = 2
+THREADS = int(os.environ.get("MIAOBI_BENCH_THREADS", "2"))
 SAMPLES = 5000
 SEEDS = (0, 1, 2)
 TIMED = 256

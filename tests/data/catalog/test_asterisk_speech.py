@@ -63,7 +63,12 @@ def test_records_are_what_is_spoken(packages: Path, tmp_path: Path) -> None:
     assert modalities.create(known.modality).read(records[0]["speech"]).rate == 8000
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"\xff: \xfe"), gzip.compress(LIST.encode())[:-9]])
+# Named, because a gzip file holds the second that it was made in.
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b"\xff: \xfe"), gzip.compress(LIST.encode())[:-9]],
+    ids=["no gzip", "no UTF-8", "cut short"],
+)
 def test_a_damaged_list_is_said(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "list.txt.gz"
     path.write_bytes(content)

@@ -29,7 +29,7 @@ def objective(name, prediction=None, data_std=0.5, min_snr=None):
 def test_what_is_asked_for_says_what_the_data_is(name, prediction, time, clean, fresh, data_std):
     t = torch.tensor([time], dtype=torch.float64)
     at = objective(name, prediction, data_std).coefficients(t)
-    x = mix(torch.tensor([clean]).double(), t, torch.tensor([fresh]).double())
+    x = mix(torch.tensor([clean], dtype=torch.float64), t, torch.tensor([fresh], dtype=torch.float64))
     answer = at.data * clean + at.noise * fresh
     found = at.skip * x + at.out * answer
     assert torch.isfinite(torch.stack([at.scale, at.data, at.noise, at.skip, at.out])).all()

@@ -15,7 +15,7 @@ from miaobi.families import Counting, Family
 from miaobi.modalities import Modality, Represented
 from miaobi.models import Model, PartCodec
 from miaobi.recipe import Recipe, plugin_name, plugin_options, shipped
-from miaobi.training.stages import stage
+from miaobi.training.stages import recipes
 from miaobi.types import Form, Spec
 
 RECIPES = shipped()
@@ -52,11 +52,11 @@ def target_of(recipe: Recipe, parts: dict[str, PartCodec]) -> tuple[Modality, Sp
 
 def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
     """What each stage of a recipe (or the recipe itself) would train, on data like its own."""
-    stages = {name: stage(recipe, section, Path("run")) for name, section in recipe.stages.items()} or {"": recipe}
+    stages = recipes(recipe) or {"": recipe}
     done: dict[str, PartCodec] = {}
     for name, one in stages.items():
-        parts = {key: done[reference.rpartition("/")[2]] for key, reference in one.model.parts.items()}
-        assert {reference.rpartition("/")[2] for reference in one.supply.values()} <= set(done)
+        parts = {key: done[reference.removeprefix("stage:")] for key, reference in one.model.parts.items()}
+        assert {reference.removeprefix("stage:") for reference in one.supply.values()} <= set(done)
         modality, target = target_of(one, parts)
         conditions = {
             key: viewed(modality, said, parts, key).view.spec(replace(target, levels=0))

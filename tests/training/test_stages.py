@@ -25,7 +25,7 @@ BASE = {
 
 def test_a_stage_replaces_settings_and_finds_earlier_stages(tmp_path):
     recipe = Recipe.load(BASE)
-    found = stages.stage(recipe, recipe.stages["prior"], tmp_path)
+    found = opening.within(stages.recipes(recipe)["prior"], tmp_path / "stages")
     assert (found.model.family, found.train.steps, found.train.batch_size, found.stages) == ("gan", 5, 8, {})
     assert found.model.parts == {"codes": f"run:{tmp_path / 'stages' / 'codes'}"}
 

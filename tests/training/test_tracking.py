@@ -67,3 +67,4 @@ def test_other_processes_write_nothing(tmp_path):
     tracker.log(1, 0.0, {"a": 1.0})
     tracker.notice(1, "b")
     tracker.close()
+    assert list(tmp_path.iterdir()) == []

@@ -266,6 +266,16 @@ class Decoding(Protocol):
         ...
 
 
+def refuse_prefix(prefix: Field | None, who: str, cure: str = "leave the prefix out") -> None:
+    """Refuse a prefix where items are made whole.
+
+    Raises:
+        Unsupported: there is one.
+    """
+    if prefix is not None:
+        raise Unsupported(f"{who} cannot continue a prefix", cure=cure)
+
+
 def require(family: Family, ability: type[Any], what: str) -> Any:
     """``family`` as an ``ability``.
 

@@ -23,7 +23,7 @@ from miaobi import plugins
 from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.families import _base
 from miaobi.families import _shortcut as shortcut
-from miaobi.families._base import Family, FamilyConfig, Ports
+from miaobi.families._base import Family, FamilyConfig, Ports, refuse_prefix
 from miaobi.families._guidance import Fields, absent, guided
 from miaobi.families._inpainting import fill
 from miaobi.families._paths import ObjectiveName, PredictionName, TimesName, make_objective, make_times, mix, spread
@@ -205,8 +205,7 @@ class Diffusion(Family):
         seeds: Tensor,
     ) -> Samples:
         """``[len(seeds), C, *space]``, within [-1, 1] where the data is quantised."""
-        if prefix is not None:
-            raise Unsupported("diffusion cannot continue a prefix", cure="edit with a mask instead")
+        refuse_prefix(prefix, "diffusion", cure="edit with a mask instead")
         controls = controls or self.Controls()
         x = noise(seeds, "start", (self.target.channels, *self.target.space))
         with self._sampling():

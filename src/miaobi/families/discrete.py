@@ -18,7 +18,7 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.families import _base
-from miaobi.families._base import Family, FamilyConfig, Ports
+from miaobi.families._base import Family, FamilyConfig, Ports, refuse_prefix
 from miaobi.families._latents import CODES, LATENTS, Factor, latent_spec, require_kind
 from miaobi.families._likelihoods import LikelihoodName, ScaleName, likelihood_class, likelihood_name
 from miaobi.families._perceptual import PatchCritic, multi_scale_difference
@@ -175,8 +175,7 @@ class Discrete(Family):
         seeds: Tensor,
     ) -> Samples:
         """``[len(seeds), C, *space]`` from codes drawn by their frequencies, whatever the conditions."""
-        if prefix is not None:
-            raise Unsupported("a discrete autoencoder cannot continue a prefix", cure="leave the prefix out")
+        refuse_prefix(prefix, "a discrete autoencoder")
         controls = controls or self.Controls()
         shares = (self.quantiser.shares().log() / controls.temperature).softmax(0).cumsum(0)
         drawn = torch.searchsorted(shares, uniform(seeds, "codes", self.latent.space))

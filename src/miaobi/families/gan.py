@@ -19,7 +19,7 @@ from miaobi.errors import Unsupported
 from miaobi.families import _base
 from miaobi.families._adversarial import LossName, adversarial, off_one, squared_slope
 from miaobi.families._augmentation import Augmentation, AugmentSettings, check
-from miaobi.families._base import Family, FamilyConfig, Ports
+from miaobi.families._base import Family, FamilyConfig, Ports, refuse_prefix
 from miaobi.networks import Network
 from miaobi.networks._noise_inputs import NoisyNetwork
 from miaobi.sampling.noise import derive, noise, uniform
@@ -126,8 +126,7 @@ class GAN(Family):
         seeds: Tensor,
     ) -> Samples:
         """``[len(seeds), C, *space]``, one latent a seed."""
-        if prefix is not None:
-            raise Unsupported("a GAN cannot continue a prefix", cure="leave the prefix out")
+        refuse_prefix(prefix, "a GAN")
         controls = controls or self.Controls()
         latents = controls.truncation * self._latents(seeds)
         return Samples(self.generator(latents, conditions, **self._noises(seeds)))

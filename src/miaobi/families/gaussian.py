@@ -16,7 +16,7 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.families import _base
-from miaobi.families._base import Family, FamilyConfig, Ports
+from miaobi.families._base import Family, FamilyConfig, Ports, refuse_prefix
 from miaobi.networks import Network
 from miaobi.sampling.noise import noise, uniform
 from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
@@ -136,8 +136,7 @@ class Gaussian(Family):
         seeds: Tensor,
     ) -> Samples:
         """``[len(seeds), C, *space]``; pixels are clamped to [-1, 1] where the data has levels."""
-        if prefix is not None:
-            raise Unsupported("gaussian cannot continue a prefix", cure="leave the prefix out")
+        refuse_prefix(prefix, "gaussian")
         temperature = (controls or self.Controls()).temperature
         kinds, means = self._kinds(conditions, len(seeds)), self._means()
         drawn = temperature * noise(seeds, "gaussian", (self.target.size,)).double()

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.families import _base, gan
-from miaobi.families._base import Family
+from miaobi.families._base import Family, refuse_prefix
 from miaobi.networks import Network
 from miaobi.sampling.noise import derive, integers, noise, seeds_of, uniform
 from miaobi.types import Batch, Field, Loss, Phase, Samples, Spec
@@ -123,8 +123,7 @@ class StyleGAN(gan.GAN):
         seeds: Tensor,
     ) -> Samples:
         """``[len(seeds), C, *space]``, one latent a seed."""
-        if prefix is not None:
-            raise Unsupported("a GAN cannot continue a prefix", cure="leave the prefix out")
+        refuse_prefix(prefix, "a GAN")
         styles = self.styles(conditions, controls=controls, seeds=seeds)
         return self.decode(styles, conditions, controls=controls, seeds=seeds)
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.families import _base
-from miaobi.families._base import Family, FamilyConfig, Ports
+from miaobi.families._base import Family, FamilyConfig, Ports, refuse_prefix
 from miaobi.families._latents import LATENTS, Factor, latent_spec, require_kind
 from miaobi.families._likelihoods import LikelihoodName, ScaleName, likelihood_class, likelihood_name
 from miaobi.families._priors import PriorName, log_normal, make_prior
@@ -159,8 +159,7 @@ class VAE(Family):
         seeds: Tensor,
     ) -> Samples:
         """``[len(seeds), C, *space]`` decoded from draws of the prior."""
-        if prefix is not None:
-            raise Unsupported("a VAE cannot continue a prefix", cure="leave the prefix out")
+        refuse_prefix(prefix, "a VAE")
         controls = controls or self.Controls()
         z = self.prior.draw(seeds, controls.temperature).unflatten(1, (self.latent.channels, *self.latent.space))
         return self.decode(Field(z), conditions, controls=controls, seeds=seeds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -27,6 +28,28 @@ def fitted(value: Value | None, modality: object) -> Value:
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a mapping as UTF-8 JSON, readable by people."""
     path.write_text(json.dumps(data, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def write_frame(path: Path, shape: tuple[int, int, int]) -> None:
+    """Write a picture's or frame's height, width and channels."""
+    write_json(path, {"size": list(shape[:2]), "channels": shape[2]})
+
+
+def read_frame(path: Path, what: str, longest: int, channels: Collection[int]) -> tuple[int, int, int]:
+    """Read what `write_frame` wrote.
+
+    Raises:
+        CorruptFile: no such description, a side above ``longest``, or another number of channels.
+    """
+    state = read_json(path)
+    try:
+        height, width = (int(side) for side in state["size"])
+        found = int(state["channels"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptFile(f"{path} does not describe {what}: {error!r}") from None
+    if found not in channels or not (0 < height <= longest and 0 < width <= longest):
+        raise CorruptFile(f"{path} does not describe {what}", given=state)
+    return height, width, found
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from miaobi.modalities._base import Item, Modality, Raw, quantiles
 from miaobi.modalities._perceptual import signature, similarity
 from miaobi.modalities._pictures import EXTENSIONS, picture, read_pixels
 from miaobi.modalities._resize import ALPHA, COLOUR, GREY, Fit, convert, on_white, resize
-from miaobi.modalities._state import fitted, read_json, write_json
+from miaobi.modalities._state import fitted, read_frame, write_frame
 from miaobi.types import Field, Form, Settings, Spec
 
 LEVELS = 256
@@ -204,19 +204,10 @@ class Image(Modality):
         return f'<img src="data:image/png;base64,{source}" alt="{width} x {height} pixels" style="{style}">'
 
     def save(self, folder: Path) -> None:
-        height, width, channels = self.shape
-        write_json(folder / _FILE, {"size": [height, width], "channels": channels})
+        write_frame(folder / _FILE, self.shape)
 
     def load(self, folder: Path) -> None:
-        state = read_json(folder / _FILE)
-        try:
-            height, width = (int(side) for side in state["size"])
-            channels = int(state["channels"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptFile(f"{folder / _FILE} does not describe images: {error!r}") from None
-        if channels not in _MODES.values() or not (0 < height <= _LONGEST_SIDE and 0 < width <= _LONGEST_SIDE):
-            raise CorruptFile(f"{folder / _FILE} does not describe images", given=state)
-        self._shape = height, width, channels
+        self._shape = read_frame(folder / _FILE, "images", _LONGEST_SIDE, _MODES.values())
 
 
 def png(image: Pillow.Image) -> bytes:

@@ -21,7 +21,7 @@ from miaobi.modalities import _perceptual
 from miaobi.modalities._base import Item, Modality, Raw, quantiles
 from miaobi.modalities._frames import FEWEST, Take, at, fitted_clip, read_clip, steps
 from miaobi.modalities._resize import COLOUR, GREY, Fit
-from miaobi.modalities._state import fitted, read_json, write_json
+from miaobi.modalities._state import fitted, read_frame, write_frame
 from miaobi.modalities._video_files import EXTENSIONS
 from miaobi.modalities._video_writing import gif_bytes, write_mp4
 from miaobi.types import Field, Form, Settings, Spec
@@ -227,19 +227,10 @@ class Video(Modality):
         return f'<img src="data:image/gif;base64,{source}" alt="{title}" style="{style}">'
 
     def save(self, folder: Path) -> None:
-        height, width, channels = self.shape
-        write_json(folder / _FILE, {"size": [height, width], "channels": channels})
+        write_frame(folder / _FILE, self.shape)
 
     def load(self, folder: Path) -> None:
-        state = read_json(folder / _FILE)
-        try:
-            height, width = (int(side) for side in state["size"])
-            channels = int(state["channels"])
-        except (KeyError, TypeError, ValueError) as error:
-            raise CorruptFile(f"{folder / _FILE} does not describe videos: {error!r}") from None
-        if channels not in _MODES.values() or not (0 < height <= _LONGEST_SIDE and 0 < width <= _LONGEST_SIDE):
-            raise CorruptFile(f"{folder / _FILE} does not describe videos", given=state)
-        self._shape = height, width, channels
+        self._shape = read_frame(folder / _FILE, "videos", _LONGEST_SIDE, _MODES.values())
 
 
 def frame_sheet(items: Sequence[np.ndarray]) -> np.ndarray:

@@ -108,19 +108,12 @@ def recipes(recipe: Recipe) -> dict[str, Recipe]:
     return found
 
 
-def stage(recipe: Recipe, section: Mapping[str, Any], root: Path) -> Recipe:
-    """The recipe of one stage of a run in ``root``: ``section`` replaces settings, ``stage:NAME`` is that stage's run.
-
-    A null takes a setting away. Another family takes nothing of the recipe's own ``model`` section but its size, and
-    another plug-in none of the old one's options.
-
-    Raises:
-        InvalidRecipe: a stage has stages, or cannot be parsed.
-    """
-    return within(_own(recipe, section, "recipe"), root / STAGES)
-
-
 def _own(recipe: Recipe, section: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe of one stage: ``section`` replaces settings, and a null takes one away.
+
+    Another family takes nothing of the recipe's own ``model`` section but its size, and another plug-in none of the old
+    one's options.
+    """
     if "stages" in section:
         raise InvalidRecipe("a stage cannot have stages of its own", given=sorted(section))
     base = recipe.model_dump(mode="json", exclude_defaults=True, exclude={"stages"})

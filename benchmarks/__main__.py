@@ -1,7 +1,7 @@
 """Run every benchmark in a process of its own and write RESULTS.md; exits 1 where a target was missed.
 
-``python -m benchmarks [NAME ...]`` runs only those named; their tables replace the old ones. What takes hours runs
-only when it is named.
+``python -m benchmarks [NAME ...]`` runs only those named; their tables, kept in ``reports``, replace the old ones. What
+takes long runs only when it is named.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-REPORTS = HERE / ".work" / "reports"
-HOURS_LONG = {"editing", "families"}
+REPORTS = HERE / "reports"
+ON_REQUEST = {"editing", "families", "guidance", "quality", "solvers"}
+PAGES = {"gallery"}
+"""Not a table of RESULTS.md: run as ``python -m benchmarks.gallery``."""
 ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}
 
 
 def main() -> None:
-    known = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_"))
-    names = sys.argv[1:] or [name for name in known if name not in HOURS_LONG]
+    known = sorted(path.stem for path in HERE.glob("*.py") if not path.stem.startswith("_") and path.stem not in PAGES)
+    names = sys.argv[1:] or [name for name in known if name not in ON_REQUEST]
     if unknown := sorted(set(names) - set(known)):
         sys.exit(f"unknown benchmarks: {', '.join(unknown)}; allowed: {', '.join(known)}")
     REPORTS.mkdir(parents=True, exist_ok=True)

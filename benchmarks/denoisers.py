@@ -38,7 +38,7 @@ class Peer(Apart):
     """diffusers, whose process has an environment of its own too."""
 
     def __init__(self, job: str, precision: str, batch: int) -> None:
-        command = [str(_environment()), str(HERE / "_diffusers_peer.py"), job, precision, str(batch), str(SIDE)]
+        command = [str(environment()), str(HERE / "_diffusers_peer.py"), job, precision, str(batch), str(SIDE)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.parameters = int(self._process.stdout.readline())
@@ -114,7 +114,7 @@ def same() -> UNet:
     port = Spec(Form.TENSOR, 3, (SIDE, SIDE))
     config = UNet.Config(
         channels=[32, 64, 96], blocks=2, middle=2, patch=1, groups=16, attention=64, head_width=8, style=128,
-        skips="block", resample="strided",
+        skips="block", resample="strided", direct=False,
     )  # fmt: skip
     return UNet(config, port, port, {})
 
@@ -177,7 +177,7 @@ def _sampling(*, half: bool) -> Callable[[], int]:
     return run
 
 
-def _environment() -> Path:
+def environment() -> Path:
     """A Python with diffusers and this process's torch, made once beside this file."""
     python = HERE / ".venv" / "bin" / "python"
     probe = [str(python), "-c", "import diffusers"]

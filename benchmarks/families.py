@@ -3,6 +3,7 @@
 ``python -m benchmarks families`` trains one after another, each for `MINUTES` turned into steps once, and scores each
 on 5,000 samples at three sampling seeds. What is done is kept under ``benchmarks/.work/families`` and not done again,
 so an interrupted table goes on where it stopped. It takes hours, so ``make bench`` leaves it out.
+``python -m benchmarks.families NAME ...`` does only those rows, without a table: one process a core can share the work.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -51,10 +53,10 @@ SHARES = {"codes-transformer": {"codec": 0.4, "writer": 0.6}, "latent": {"codec"
 def main() -> None:
     """Train and score what is missing, then write the table, nearest to the data first."""
     os.environ["OMP_NUM_THREADS"] = str(THREADS)
-    WORK.mkdir(parents=True, exist_ok=True)
     found = {title: _row(name) for title, name in ROWS.items()}
     setting = (
-        f"{MINUTES:g} minutes each (turned into steps once), no labels but for G2, {SAMPLES} samples, seeds {SEEDS}; "
+        f"{MINUTES:g} minutes each on {THREADS} thread(s), turned into steps once; no labels but for G2; "
+        f"{SAMPLES} samples, seeds {SEEDS}; "
         f"distances on EfficientNet-lite0, smallest to largest over the seeds; {machine()}"
     )
     report = Report(
@@ -95,6 +97,7 @@ def _row(name: str) -> dict[str, Any]:
     """One family's figures, measured now or before."""
     kept = WORK / f"{name}-{MINUTES:g}.json"
     if not kept.exists():
+        WORK.mkdir(parents=True, exist_ok=True)
         run = WORK / f"{name}-{MINUTES:g}"
         result = training.train(_recipe(name), run=run, resume=True)
         fresh = kept.with_suffix(".part")
@@ -138,4 +141,8 @@ def _score(run: Path) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:]:
+        for row in sys.argv[1:]:
+            _row(row)
+    else:
+        main()

@@ -49,7 +49,7 @@ def build(kind, space, conditions=None, *, ports=(2, 2), size="tiny", perturbed=
     conditions = conditions or {}
     torch.manual_seed(0)
     config = kind.preset(size, source, target, conditions)
-    options = {"conditioner": {name: HOW[name] for name in conditions}, **options}
+    options = {"conditioner": {name: HOW[name] for name in conditions if name in HOW}, **options}
     network = kind(kind.Config.parse({**config.to_json(), **options}), source, target, conditions)
     if perturbed:
         with torch.no_grad():

@@ -147,3 +147,27 @@ def test_ports_that_it_cannot_serve_are_refused(kind):
             kind(kind.Config(), source, target, {})
     with pytest.raises(Unsupported, match="mask"):
         build(kind, (8, 8), {"mask": shared.shaped((8,), 1)})
+
+
+@every
+def test_the_direct_path_adds_multiples_of_the_source_and_of_pictures_beside_it(kind):
+    space = (6, 6)
+    conditions = {"mask": shared.specs(space)["mask"], "seen": shared.shaped(space, 3)}
+    network = build(kind, space, conditions, conditioner={"mask": shared.HOW["mask"]}, perturbed=False)
+    x, seen = shared.source_batch(network), torch.randn(3, 3, *space)
+    given_ = {
+        "mask": shared.fields(space)["mask"],
+        "seen": Field(seen, present=torch.tensor([True, True, False])),
+    }
+    with torch.no_grad():
+        # Two channels of the source, then the first two of `seen`; `mask` has too few.
+        network.direct.gains.bias.copy_(torch.tensor([0.5, -1.0, 2.0, 3.0]))
+    wanted = x * torch.tensor([0.5, -1.0]).view(1, 2, 1, 1)
+    wanted[:2] += (seen[:2, :2]) * torch.tensor([2.0, 3.0]).view(1, 2, 1, 1)
+    torch.testing.assert_close(network(x, given_, time=torch.rand(3)), wanted)
+
+
+@every
+def test_there_is_no_direct_path_where_it_is_off_or_nothing_is_alike(kind):
+    assert build(kind, (6, 6), direct=False).direct is None
+    assert build(kind, (6, 6), ports=(3, 2)).direct is None

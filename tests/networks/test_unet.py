@@ -13,7 +13,15 @@ def build(space, conditions=None, **options):
     return shared.build(UNet, space, conditions, **options)
 
 
-DDPM = {"channels": [8, 16], "blocks": 2, "middle": 2, "patch": 1, "skips": "block", "resample": "strided"}
+DDPM = {
+    "channels": [8, 16],
+    "blocks": 2,
+    "middle": 2,
+    "patch": 1,
+    "skips": "block",
+    "resample": "strided",
+    "direct": False,
+}
 
 
 @pytest.mark.parametrize("space", [(28, 28), (7, 13), (33,), (3, 6, 5), (1, 1)], ids=str)

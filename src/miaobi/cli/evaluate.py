@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from miaobi.cli._shared import Json, Seed, answering, table
+from miaobi.cli._shared import Json, Seed, answering, table, values
 
 
 def command(
@@ -19,6 +19,10 @@ def command(
     ] = None,
     data: Annotated[str | None, typer.Option("--data", metavar="SOURCE", help="Other data than the run's own.")] = None,
     samples: Annotated[int | None, typer.Option("--samples", min=2, help="How many items to generate.")] = None,
+    control: Annotated[
+        list[str] | None,
+        typer.Option("--control", metavar="K=V", help="A sampling control in place of the recipe's; may be repeated."),
+    ] = None,
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
@@ -26,7 +30,8 @@ def command(
     import miaobi
 
     with answering(json) as answer:
-        scores = miaobi.evaluate(model, metrics=metric or (), data=data, samples=samples, seed=seed)
+        controls = values(control, "--control")
+        scores = miaobi.evaluate(model, metrics=metric or (), data=data, samples=samples, seed=seed, controls=controls)
         answer.give(
             {"model": model, "scores": {figure: score.to_json() for figure, score in scores.items()}},
             table([("figure", "value", "95 % interval", "floor"), *(_row(*item) for item in scores.items())]),

@@ -34,6 +34,7 @@ def evaluate(
     seed: int = 0,
     part: str = "test",
     extractor: str | None = None,
+    controls: Mapping[str, Any] | None = None,
 ) -> dict[str, Score]:
     """Score a model on held-out data.
 
@@ -46,6 +47,7 @@ def evaluate(
         seed: of the samples.
         part: ``test`` (validation where the split has none; the protocol says so) or ``validation``.
         extractor: named features; default: the recipe's, else the modality's.
+        controls: the family's sampling controls, in place of the recipe's of the same name.
 
     Returns:
         Figure to score, in the order asked for.
@@ -67,7 +69,7 @@ def evaluate(
         count=settings.samples if samples is None else samples,
         seed=seed,
         extractor=named,
-        controls=settings.control,
+        controls={**settings.control, **(controls or {})},
     )
     return score(context, names)
 

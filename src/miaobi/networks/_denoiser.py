@@ -13,6 +13,7 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.networks._base import Network, NetworkConfig
+from miaobi.networks._direct import DirectPath
 from miaobi.networks._resampling import resize
 from miaobi.networks._time import TimeEmbedding
 from miaobi.types import Condition, Field, Form, Spec
@@ -37,6 +38,9 @@ class DenoiserConfig(NetworkConfig):
     """What every denoiser's ``Config`` has."""
 
     step: bool = Value(False, description="takes the size of the sampler's step, as shortcut models need")
+    direct: bool = Value(
+        True, description="adds learnt multiples of the source and of spatial conditions to the output"
+    )
 
 
 class Denoiser(Network):
@@ -58,6 +62,8 @@ class Denoiser(Network):
         self.time = TimeEmbedding(width)
         self.step = TimeEmbedding(width) if config.step else None
         self._require_spatial()
+        starts = self._alike() if config.direct else []
+        self.direct = DirectPath(starts, target.channels, width) if starts else None
 
     @classmethod
     def require_ports(cls, source: Spec, target: Spec) -> None:
@@ -114,11 +120,21 @@ class Denoiser(Network):
             x = torch.cat([x, resize(condition.spatial.to(x.dtype), self.source.space)], 1)
         style = self._moment(time, step, len(x))
         style = F.silu(style if condition.vector is None else style + condition.vector)
-        return self.denoise(x, Signal(style, condition.sequence, condition.mask))
+        out = self.denoise(x, Signal(style, condition.sequence, condition.mask))
+        return out if self.direct is None else out + self.direct(x, style)
 
     @abstractmethod
     def denoise(self, x: Tensor, signal: Signal) -> Tensor:
         """``[B, inputs, *space]`` to ``[B, *target]``."""
+
+    def _alike(self) -> list[int]:
+        """Where, among the inputs, something with the target's channels begins."""
+        starts = [0] if self.source.channels == self.target.channels else []
+        at, how = self.source.channels, {} if self.conditioner is None else self.conditioner.how
+        for name in (name for name, entry in how.items() if entry == "spatial"):
+            starts += [at] if self.conditions[name].channels >= self.target.channels else []
+            at += self.conditions[name].channels + 1
+        return starts
 
     def _moment(self, time: Tensor | None, step: Tensor | None, rows: int) -> Tensor:
         embedded: Tensor = self.time(time, rows)

@@ -12,7 +12,7 @@ import torch
 
 from miaobi import families
 from miaobi.data import prepare
-from miaobi.errors import MissingExtra, RunFolderError, UnknownName, Unsupported
+from miaobi.errors import InvalidRecipe, MissingExtra, RunFolderError, UnknownName, Unsupported
 from miaobi.evaluation import Direction, applicable, check, evaluate, extractors, held_out, score
 from miaobi.evaluation.extractors import Extractor
 from miaobi.models import Model, build
@@ -178,6 +178,24 @@ def test_a_model_is_evaluated_on_its_own_data_and_on_another(tmp_path: Path) -> 
     protocol = other["nats_per_token"].protocol
     assert protocol["data"] != own["nats_per_token"].protocol["data"] == protocol["trained_on"]
     assert other["nats_per_token"].value == pytest.approx(own["nats_per_token"].value)
+
+
+class Warm(Uniform):
+    """`Uniform` that understands a control."""
+
+    class Controls(Uniform.Controls):
+        temperature: float = 1.0
+        top_k: int = 0
+
+
+def test_controls_take_the_place_of_the_recipes_of_the_same_name(tmp_path: Path) -> None:
+    model = model_of(write_lines(tmp_path / "own.jsonl", 100))
+    model.family = Warm(model.modality, sentences(20))
+    model.info["recipe"]["evaluate"]["control"] = {"temperature": 0.5, "top_k": 7}
+    protocol = evaluate(model, metrics=["self_bleu"], controls={"temperature": 2.0})["self_bleu"].protocol
+    assert protocol["controls"] == {"temperature": 2.0, "top_k": 7}
+    with pytest.raises(InvalidRecipe, match="temprature"):
+        evaluate(model, metrics=["self_bleu"], controls={"temprature": 2.0})
 
 
 def test_a_costly_likelihood_is_measured_only_where_it_is_named() -> None:

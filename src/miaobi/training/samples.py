@@ -34,7 +34,8 @@ def draw(assembly: Assembly, count: int) -> tuple[Samples, Batch] | None:
     with assembly.resting() as family:
         if not isinstance(family, Sampling):
             return None
-        return family.sample(batch.conditions, lengths=lengths, seeds=seeds), batch
+        controls = type(family).Controls.parse(assembly.recipe.evaluate.control, "evaluate.control")
+        return family.sample(batch.conditions, lengths=lengths, controls=controls, seeds=seeds), batch
 
 
 def write(assembly: Assembly, step: int, folder: Path) -> list[Path]:

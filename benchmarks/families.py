@@ -1,8 +1,9 @@
 """Fashion-MNIST by every continuous family at one budget: which family suits these pictures, and at what cost.
 
 ``python -m benchmarks families`` trains one after another, each for `MINUTES` turned into steps once, and scores each
-on 5,000 samples at three sampling seeds. What is done is kept under ``benchmarks/.work/families`` and not done again,
-so an interrupted table goes on where it stopped. It takes hours, so ``make bench`` leaves it out.
+on 5,000 samples at three sampling seeds. Rows are kept under ``benchmarks/reports/families`` and not measured again
+while their file is there, so an interrupted table goes on where it stopped. It takes hours, so ``make bench`` leaves it
+out.
 ``python -m benchmarks.families NAME ...`` does only those rows, without a table: one process a core can share the work.
 """
 
@@ -27,6 +28,7 @@ SAMPLES = 5000
 SEEDS = (0, 1, 2)
 TIMED = 256
 WORK = Path(__file__).parent / ".work" / "families"
+KEPT = Path(__file__).parent / "reports" / "families"
 RECIPES = Path(__file__).parent.parent / "recipes" / "image"
 DISTANCES = ("kernel_distance", "frechet_distance")
 ONCE = ("precision_recall", "memorization")
@@ -95,13 +97,13 @@ def _range(values: list[float], form: str) -> str:
 
 def _row(name: str) -> dict[str, Any]:
     """One family's figures, measured now or before."""
-    kept = WORK / f"{name}-{MINUTES:g}.json"
+    kept = KEPT / f"{name}-{MINUTES:g}.json"
     if not kept.exists():
-        WORK.mkdir(parents=True, exist_ok=True)
+        KEPT.mkdir(parents=True, exist_ok=True)
         run = WORK / f"{name}-{MINUTES:g}"
         result = training.train(_recipe(name), run=run, resume=True)
         fresh = kept.with_suffix(".part")
-        fresh.write_text(json.dumps(_score(result.run)), encoding="utf-8")
+        fresh.write_text(json.dumps(_score(result.run), indent=1) + "\n", encoding="utf-8")
         fresh.replace(kept)
     found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
     return found

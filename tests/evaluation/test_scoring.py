@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import torch
 
 from miaobi import families
 from miaobi.data import prepare
-from miaobi.errors import MissingExtra, RunFolderError, UnknownName, Unsupported
+from miaobi.errors import InvalidRecipe, MissingExtra, RunFolderError, UnknownName, Unsupported
 from miaobi.evaluation import Direction, applicable, check, evaluate, extractors, held_out, score
 from miaobi.evaluation.extractors import Extractor
 from miaobi.models import Model, build
@@ -152,13 +153,13 @@ def test_a_model_that_does_not_know_its_data_cannot_be_evaluated() -> None:
         evaluate(Model(family, prepared.modality))
 
 
-def model_of(path: Path) -> Model:
+def model_of(path: Path, **settings: Any) -> Model:
     """A uniform model that knows the recipe of the data at ``path``, as a saved one does."""
     recipe = {
         "modality": "text",
         "data": {"source": str(path), "content": "text", "condition": {"kind": "label"}},
         "model": {"family": "autoregressive"},
-        "evaluate": {"samples": 20},
+        "evaluate": {"samples": 20, **settings},
     }
     prepared = prepare(Recipe.load(recipe))
     family = Uniform(prepared.modality, sentences(20))
@@ -178,6 +179,18 @@ def test_a_model_is_evaluated_on_its_own_data_and_on_another(tmp_path: Path) -> 
     protocol = other["nats_per_token"].protocol
     assert protocol["data"] != own["nats_per_token"].protocol["data"] == protocol["trained_on"]
     assert other["nats_per_token"].value == pytest.approx(own["nats_per_token"].value)
+
+
+def test_options_of_metrics_are_the_recipes_unless_given(tmp_path: Path) -> None:
+    options = {"diversity": {"self_bleu_samples": 5}}
+    model = model_of(write_lines(tmp_path / "own.jsonl", 100), options=options, metrics=["self_bleu"])
+    assert evaluate(model)["self_bleu"].protocol["samples"] == 5
+    given = evaluate(model, options={"diversity": {"self_bleu_samples": 4}})
+    assert given["self_bleu"].protocol["samples"] == 4
+    with pytest.raises(InvalidRecipe, match="self_bleu_samples"):
+        evaluate(model, options={"diversity": {"self_bleu_sample": 4}})
+    with pytest.raises(UnknownName, match="diversity"):
+        evaluate(model, options={"divrsity": {}})
 
 
 def test_a_costly_likelihood_is_measured_only_where_it_is_named() -> None:

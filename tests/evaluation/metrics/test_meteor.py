@@ -85,12 +85,14 @@ def test_texts_without_spaces_are_refused(two_nouns: Path) -> None:
 
 
 def test_the_example_in_nltks_documentation() -> None:
+    context = paired(["a car"], ["a car"])
     try:
-        wordnet = meteor.open_wordnet()
+        check(["meteor"], context.model.family, context.modality)
     except Unsupported as absent:
         pytest.skip(f"NOT TESTED, the real WordNet is not here: {absent}")
     reference = "It is a guide to action that ensures that the military will forever heed Party commands"
     answer = (
         "It is a guide to action which ensures that the military always obeys the commands of the party"
     )  # fmt: skip
-    assert meteor.score(reference, answer, wordnet) == pytest.approx(0.6944, abs=5e-5)
+    with meteor.open_wordnet() as wordnet:
+        assert meteor.score(reference, answer, wordnet) == pytest.approx(0.6944, abs=5e-5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -59,19 +61,21 @@ class Meteor(Metric):
         real = context.real_items
         if tokenizer_of(context.modality, real) != "13a":
             raise Unsupported("METEOR is for English here", given="held-out texts of a script without spaces")
-        wordnet = open_wordnet()
+        answers = context.generated_items
+        with open_wordnet() as wordnet:
 
-        def of(reference: str, answer: str) -> list[float]:
-            return [score(reference, answer, wordnet)]
+            def of(reference: str, answer: str) -> list[float]:
+                return [score(reference, answer, wordnet)]
 
-        values = table(of, real, context.generated_items)[:, 0]
-        (floor,) = floors(context, of, real, 1)
+            values = table(of, real, answers)[:, 0]
+            (floor,) = floors(context, of, real, 1)
+            release = str(wordnet.get_version())
         protocol = self.stamp(
             "meteor",
             context.sample_stamp(),
             unit="METEOR, 0 to 1, averaged over samples",
             signature=f"nltk:{version('nltk')}|alpha:0.9|beta:3|gamma:0.5|case:lc|stem:porter",
-            detail={"wordnet": str(wordnet.get_version()), "tokenizer": "nltk.tokenize.NLTKWordTokenizer"},
+            detail={"wordnet": release, "tokenizer": "nltk.tokenize.NLTKWordTokenizer"},
         )
         return {"meteor": mean(context, values, floor, protocol)}
 
@@ -85,8 +89,9 @@ def score(reference: str, answer: str, wordnet: Any) -> float:
     return float(single_meteor_score(words(reference), words(answer), wordnet=wordnet))
 
 
-def open_wordnet() -> Any:
-    """NLTK's reader of WordNet.
+@contextmanager
+def open_wordnet() -> Iterator[Any]:
+    """NLTK's reader of WordNet; what it opens is closed at the end, which it does not do itself.
 
     Raises:
         Unsupported: the data is absent or damaged.
@@ -94,14 +99,20 @@ def open_wordnet() -> Any:
     from nltk.corpus import CorpusReader, LazyCorpusLoader, WordNetCorpusReader
 
     _require_wordnet()
-    # The second loader, of other languages, is never used: the reader warns where it is missing.
-    others = LazyCorpusLoader("omw-2.0", CorpusReader, r".*/wn-data-.*\.tab", encoding="utf8")
-    reader = LazyCorpusLoader("wordnet", WordNetCorpusReader, others)
-    try:
-        reader.ensure_loaded()
-    except (LookupError, OSError, ValueError, AssertionError) as error:
-        raise _absent(f"data that cannot be read: {error!r}") from None
-    return reader
+    with ExitStack() as opened:
+
+        class Reader(WordNetCorpusReader):
+            def open(self, file: str) -> Any:
+                return opened.enter_context(closing(super().open(file)))
+
+        # The second loader, of other languages, is never used: the reader warns where it is missing.
+        others = LazyCorpusLoader("omw-2.0", CorpusReader, r".*/wn-data-.*\.tab", encoding="utf8")
+        reader = LazyCorpusLoader("wordnet", Reader, others)
+        try:
+            reader.ensure_loaded()
+        except (LookupError, OSError, ValueError, AssertionError) as error:
+            raise _absent(f"data that cannot be read: {error!r}") from None
+        yield reader
 
 
 def _require_wordnet() -> None:

@@ -182,6 +182,7 @@ class EvaluateSettings(Settings):
     samples: Positive = Value(1000, description="generated samples, at most as many as there are held-out items")
     extractor: str | None = Value(None, description="named feature extractor; default: the modality's")
     control: dict[str, Any] = Value({}, description="sampling controls")
+    options: dict[str, dict[str, Any]] = Value({}, description="{GROUP: a metric's own Config}")
 
 
 class Recipe(Settings):

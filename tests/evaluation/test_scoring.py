@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -152,13 +153,13 @@ def test_a_model_that_does_not_know_its_data_cannot_be_evaluated() -> None:
         evaluate(Model(family, prepared.modality))
 
 
-def model_of(path: Path) -> Model:
+def model_of(path: Path, **settings: Any) -> Model:
     """A uniform model that knows the recipe of the data at ``path``, as a saved one does."""
     recipe = {
         "modality": "text",
         "data": {"source": str(path), "content": "text", "condition": {"kind": "label"}},
         "model": {"family": "autoregressive"},
-        "evaluate": {"samples": 20},
+        "evaluate": {"samples": 20, **settings},
     }
     prepared = prepare(Recipe.load(recipe))
     family = Uniform(prepared.modality, sentences(20))
@@ -196,6 +197,18 @@ def test_controls_take_the_place_of_the_recipes_of_the_same_name(tmp_path: Path)
     assert protocol["controls"] == {"temperature": 2.0, "top_k": 7}
     with pytest.raises(InvalidRecipe, match="temprature"):
         evaluate(model, metrics=["self_bleu"], controls={"temprature": 2.0})
+
+
+def test_options_of_metrics_are_the_recipes_unless_given(tmp_path: Path) -> None:
+    options = {"diversity": {"self_bleu_samples": 5}}
+    model = model_of(write_lines(tmp_path / "own.jsonl", 100), options=options, metrics=["self_bleu"])
+    assert evaluate(model)["self_bleu"].protocol["samples"] == 5
+    given = evaluate(model, options={"diversity": {"self_bleu_samples": 4}})
+    assert given["self_bleu"].protocol["samples"] == 4
+    with pytest.raises(InvalidRecipe, match="self_bleu_samples"):
+        evaluate(model, options={"diversity": {"self_bleu_sample": 4}})
+    with pytest.raises(UnknownName, match="diversity"):
+        evaluate(model, options={"divrsity": {}})
 
 
 def test_a_costly_likelihood_is_measured_only_where_it_is_named() -> None:

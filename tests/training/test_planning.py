@@ -62,6 +62,8 @@ def test_slow_evaluations_are_made_seldom(monkeypatch):
     ("section", "error", "match"),
     [
         ({"evaluate": {"metrics": ["kernel_distanc"]}}, UnknownName, "kernel_distance"),
+        ({"evaluate": {"options": {"kernel_distanc": {}}}}, UnknownName, "kernel_distance"),
+        ({"evaluate": {"options": {"diversity": {"samples": 5}}}}, InvalidRecipe, "self_bleu_samples"),
         ({"evaluate": {"extractor": "pixel"}, "model": {"family": "gan"}}, UnknownName, "pixels"),
         ({"train": {"compile": "on"}, "model": {"family": "gan"}}, InvalidRecipe, "differentiates a gradient"),
     ],

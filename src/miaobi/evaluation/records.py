@@ -39,7 +39,7 @@ class Protocol(TypedDict, total=False):
         extractor, extractor_hash: the named features, and the hash of their weights and preprocessing.
         unit, likelihood, tokenizer_bound: of a likelihood: what nats were divided by; ``exact`` or ``upper bound`` and
             whose; whether the figure depends on the tokenizer, so that models of different tokenizers do not compare.
-        signature: of a scorer that has one (sacrebleu).
+        signature: of a scorer: sacrebleu's own, or the package's version and settings.
         interval_method, floor_method: how the interval and the floor were got.
     """
 

@@ -12,7 +12,7 @@ from miaobi.errors import RunFolderError, Unsupported
 from miaobi.evaluation import extractors
 from miaobi.evaluation.context import Context
 from miaobi.evaluation.extractors import Extractor
-from miaobi.evaluation.metrics import Choice, resolve
+from miaobi.evaluation.metrics import NO_OPTIONS, Choice, Options, check_options, resolve
 from miaobi.evaluation.quiet import undisturbed
 from miaobi.evaluation.records import Direction, Score
 from miaobi.families import Family
@@ -35,6 +35,7 @@ def evaluate(
     part: str = "test",
     extractor: str | None = None,
     controls: Mapping[str, Any] | None = None,
+    options: Options = NO_OPTIONS,
 ) -> dict[str, Score]:
     """Score a model on held-out data.
 
@@ -48,6 +49,7 @@ def evaluate(
         part: ``test`` (validation where the split has none; the protocol says so) or ``validation``.
         extractor: named features; default: the recipe's, else the modality's.
         controls: the family's sampling controls, in place of the recipe's of the same name.
+        options: group of figures to its options, in place of the recipe's of the same group.
 
     Returns:
         Figure to score, in the order asked for.
@@ -61,7 +63,8 @@ def evaluate(
     settings = recipe.evaluate
     named = extractor or settings.extractor
     names = metrics or settings.metrics or applicable(model.family, model.modality)
-    check(names, model.family, model.modality, named)
+    options = {**settings.options, **options}
+    check(names, model.family, model.modality, named, options)
     context = Context(
         model,
         prepare(recipe, fitted=(model.modality, model.conditions)),
@@ -71,10 +74,10 @@ def evaluate(
         extractor=named,
         controls={**settings.control, **(controls or {})},
     )
-    return score(context, names)
+    return score(context, names, options)
 
 
-def score(context: Context, metrics: Sequence[str] = ()) -> dict[str, Score]:
+def score(context: Context, metrics: Sequence[str] = (), options: Options = NO_OPTIONS) -> dict[str, Score]:
     """Scores of a context, the model left as it was; arguments and errors as for `evaluate`."""
     model = context.model
     choices = [resolve(name) for name in metrics or applicable(model.family, model.modality)]
@@ -83,8 +86,9 @@ def score(context: Context, metrics: Sequence[str] = ()) -> dict[str, Score]:
     with undisturbed(model.family):
         for choice in choices:
             if choice.group not in computed:
-                choice.metric().check(model.family, model.modality)
-                computed[choice.group] = choice.metric().compute(context)
+                metric = choice.metric(options)
+                metric.check(model.family, model.modality)
+                computed[choice.group] = metric.compute(context)
             scores |= _chosen(choice, computed[choice.group])
     return scores
 
@@ -98,6 +102,7 @@ def held_out(
     seed: int,
     extractor: str | Extractor | None = None,
     controls: Mapping[str, Any] | None = None,
+    options: Options = NO_OPTIONS,
 ) -> tuple[str, float, Direction]:
     """One figure on the validation part, for a look during training, which it does not disturb.
 
@@ -111,6 +116,7 @@ def held_out(
         seed: of the samples.
         extractor: named features; default: the modality's.
         controls: the family's sampling controls.
+        options: group of figures to its options.
 
     Returns:
         The figure's name, its value, and which way is better.
@@ -130,19 +136,27 @@ def held_out(
         controls=controls,
         brief=True,
     )
-    figure, found = next(iter(score(context, [metric]).items()))
+    figure, found = next(iter(score(context, [metric], options).items()))
     return figure, found.value, Direction(found.protocol["direction"])
 
 
-def check(metrics: Sequence[str], family: Family, modality: Modality, extractor: str | Extractor | None = None) -> None:
+def check(
+    metrics: Sequence[str],
+    family: Family,
+    modality: Modality,
+    extractor: str | Extractor | None = None,
+    options: Options = NO_OPTIONS,
+) -> None:
     """Refuse what cannot be measured before any work starts.
 
     Raises:
         UnknownName: an unknown metric, figure or extractor.
+        InvalidRecipe: options that a metric refuses.
         Unsupported: the family or the modality cannot be measured so.
         MissingExtra: the extractor's package is absent.
     """
-    found = [resolve(name).metric() for name in metrics]
+    check_options(options)
+    found = [resolve(name).metric(options) for name in metrics]
     for metric in found:
         metric.check(family, modality)
     if any(metric.needs_features for metric in found):

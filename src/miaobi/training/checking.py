@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from miaobi import families, modalities, networks
 from miaobi.errors import InvalidRecipe, UnknownName
-from miaobi.evaluation.metrics import resolve
+from miaobi.evaluation.metrics import check_options, resolve
 from miaobi.modalities import views
 from miaobi.recipe import Recipe, plugin_name
 
@@ -30,6 +30,7 @@ def check(recipe: Recipe) -> None:
             modalities.create(section.modality, f"recipe.data.condition.{name}.modality")
     for metric in recipe.evaluate.metrics:
         resolve(metric)
+    check_options(recipe.evaluate.options)
     _check_references(recipe)
 
 

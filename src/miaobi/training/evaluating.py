@@ -40,7 +40,7 @@ def require(recipe: Recipe, family: Family, modality: Modality) -> None:
         RequestError: an unknown figure, one that does not apply, or a missing extra.
     """
     metrics = [family.metric(modality.form), *recipe.evaluate.metrics]
-    check(list(dict.fromkeys(metrics)), family, modality, recipe.evaluate.extractor)
+    check(list(dict.fromkeys(metrics)), family, modality, recipe.evaluate.extractor, recipe.evaluate.options)
 
 
 def evaluate(assembly: Assembly) -> HeldOut | None:
@@ -58,6 +58,7 @@ def evaluate(assembly: Assembly) -> HeldOut | None:
         "seed": recipe.seed,
         "extractor": recipe.evaluate.extractor,
         "controls": recipe.evaluate.control,
+        "options": recipe.evaluate.options,
     }
     try:
         with assembly.resting() as family:

@@ -29,6 +29,7 @@ CHANGEABLE = (
     "train.tracking",
     "train.threads",
     "evaluate.metrics",
+    "evaluate.options",
     "note",
     "expected",
 )
@@ -167,7 +168,9 @@ def with_changes(resolved: Recipe, given: Recipe) -> Recipe:
     return resolved.model_copy(
         update={
             "train": resolved.train.model_copy(update=values),
-            "evaluate": resolved.evaluate.model_copy(update={"metrics": given.evaluate.metrics}),
+            "evaluate": resolved.evaluate.model_copy(
+                update={"metrics": given.evaluate.metrics, "options": given.evaluate.options}
+            ),
         }
     )
 

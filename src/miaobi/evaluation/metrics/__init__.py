@@ -5,14 +5,21 @@ A metric is asked for as GROUP (all its figures), GROUP.FIGURE, or FIGURE where 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
+from typing import Any
 
 from miaobi import plugins
 from miaobi.errors import UnknownName
 from miaobi.evaluation.metrics._base import Metric
 
-__all__ = ["Choice", "Metric", "figures", "find", "names", "resolve"]
+__all__ = ["NO_OPTIONS", "Choice", "Metric", "Options", "check_options", "figures", "find", "names", "resolve"]
+
+Options = Mapping[str, Mapping[str, Any]]
+"""Group to its options."""
+NO_OPTIONS: Options = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +29,15 @@ class Choice:
     group: str
     figure: str | None
 
-    def metric(self) -> Metric:
-        """The group's metric with its default options."""
+    def metric(self, options: Options = NO_OPTIONS) -> Metric:
+        """The group's metric with its options.
+
+        Raises:
+            InvalidRecipe: options that its ``Config`` refuses.
+        """
         metric = find(self.group)
-        return metric(metric.Config())
+        given = {name.replace("-", "_"): value for name, value in options.items()}
+        return metric(metric.Config.parse(given.get(self.group), f"evaluate.options.{self.group}"))
 
 
 def names() -> list[str]:
@@ -40,6 +52,17 @@ def find(name: str) -> type[Metric]:
         UnknownName: with the nearest matches.
     """
     return plugins.load(__name__, name, Metric)  # type: ignore[type-abstract]
+
+
+def check_options(options: Options) -> None:
+    """Refuse options of no metric, and options that their metric does not have.
+
+    Raises:
+        UnknownName: with the nearest matches.
+        InvalidRecipe: options that a ``Config`` refuses.
+    """
+    for group, given in options.items():
+        find(group).Config.parse(given, f"evaluate.options.{group}")
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The words that diversity counts: text by sacrebleu's own tokenizers, other token sequences by their token ids."""
+"""The words that metrics count: text by sacrebleu's own tokenizers, other token sequences by their token ids."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ _LOOKED_AT = 100_000
 def lines(modality: Modality, arrays: Sequence[np.ndarray]) -> list[str]:
     """One line an item: its text on one line, or its token ids."""
     if is_text(modality):
-        return [" ".join(modality.decode(array).split("\n")) for array in arrays]
+        return [one_line(modality.decode(array)) for array in arrays]
     return [" ".join(map(str, array.tolist())) for array in arrays]
+
+
+def one_line(text: str) -> str:
+    """A text as one line, as sacrebleu's command reads it."""
+    return " ".join(text.split("\n"))
 
 
 def elements(modality: Modality, array: np.ndarray) -> Sequence[str]:
@@ -36,9 +41,18 @@ def tokenizer_of(modality: Modality, real: Sequence[str]) -> str:
     """By the real items: ``13a`` for spaced words, ``char`` for scripts without spaces, ``none`` for token ids."""
     if not is_text(modality):
         return "none"
-    letters = [letter for letter in "".join(real)[:_LOOKED_AT] if letter.isalpha()]
-    unspaced = sum(unicodedata.name(letter, "").startswith(_UNSPACED) for letter in letters)
-    return "char" if unspaced > len(letters) / 2 else "13a"
+    letters = letters_of(real)
+    return "char" if sum(map(unspaced, letters)) > len(letters) / 2 else "13a"
+
+
+def letters_of(texts: Sequence[str]) -> list[str]:
+    """The letters among the first 100,000 characters of the texts together."""
+    return [letter for letter in "".join(texts)[:_LOOKED_AT] if letter.isalpha()]
+
+
+def unspaced(letter: str) -> bool:
+    """Whether a letter is of a script that is written without spaces between words."""
+    return unicodedata.name(letter, "").startswith(_UNSPACED)
 
 
 def scorer(tokenizer: str) -> Any:

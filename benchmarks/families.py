@@ -101,7 +101,7 @@ def _row(name: str) -> dict[str, Any]:
     if not kept.exists():
         KEPT.mkdir(parents=True, exist_ok=True)
         run = WORK / f"{name}-{MINUTES:g}"
-        result = training.train(_recipe(name), run=run, resume=True)
+        result = training.train(recipe_of(name), run=run, resume=True)
         fresh = kept.with_suffix(".part")
         fresh.write_text(json.dumps(_score(result.run), indent=1) + "\n", encoding="utf-8")
         fresh.replace(kept)
@@ -109,7 +109,7 @@ def _row(name: str) -> dict[str, Any]:
     return found
 
 
-def _recipe(name: str) -> Recipe:
+def recipe_of(name: str) -> Recipe:
     changes = [f"train.threads={THREADS}", "train.tracking=[]"]
     if name not in LABELLED:
         changes.append("data.condition={}")

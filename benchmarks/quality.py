@@ -24,9 +24,9 @@ from miaobi.evaluation import Context
 from miaobi.evaluation.metrics.kernel_distance import polynomial_mmd
 from miaobi.recipe import Recipe
 
-MINUTES = float(os.environ.get("MIAOBI_BENCH_MINUTES", "6"))
+MINUTES = float(os.environ.get("MIAOBI_BENCH_MINUTES", "5"))
 SAMPLES = int(os.environ.get("MIAOBI_BENCH_SAMPLES", "1000"))
-THREADS = 2
+THREADS = int(os.environ.get("MIAOBI_BENCH_THREADS", "2"))
 HERE = Path(__file__).parent
 
 

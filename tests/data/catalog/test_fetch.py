@@ -4,6 +4,8 @@ import hashlib
 import io
 import os
 import re
+import shutil
+import subprocess
 import tarfile
 import zipfile
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 from miaobi.data.catalog import _fetch
 from miaobi.data.catalog._fetch import (
     apt_download,
+    apt_lists,
     npm_pack,
     pip_download,
     pip_install_target,
@@ -157,3 +160,48 @@ def test_pip_downloads_and_installs_what_is_pinned(tmp_path: Path) -> None:
     assert (pip_install_target({"six==1.17.0": [sha256]}, "six-1.17.0", tmp_path) / "six.py").is_file()
     with pytest.raises(FetchFailed, match="pip install"):
         pip_install_target({"six==1.17.0": ["0" * 64]}, "another", tmp_path)
+
+
+@pytest.fixture
+def apt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Puts a stand-in for apt-get first on the path, which notes its arguments; returns how to say what it does."""
+
+    def install(script: str) -> None:
+        path = tmp_path / "bin/apt-get"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\ncp apt/apt.conf {tmp_path}/conf\n{script}\n')
+        path.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{path.parent}:{os.environ['PATH']}")
+
+    return install
+
+
+def test_package_lists_are_fetched_once_without_the_systems_setting_of_languages(tmp_path: Path, apt) -> None:
+    apt("for name in a_InRelease a_Packages.gz a_Translation-it.gz lock; do echo x > lists/$name; done")
+    for _ in range(2):
+        folder = apt_lists(["en", "it"], "lists", tmp_path / "cache")
+        assert sorted(path.name for path in folder.iterdir()) == ["a_InRelease", "a_Packages.gz", "a_Translation-it.gz"]
+    (call,) = (tmp_path / "calls").read_text().splitlines()
+    assert "Acquire::Languages::=en -o Acquire::Languages::=it update" in call
+    assert "#clear Acquire::Languages;" in (tmp_path / "conf").read_text()
+    assert not leftovers(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("script", "message"), [("true", "left no package lists"), ("exit 100", "exit status 100")])
+def test_lists_that_cannot_be_fetched_are_said_and_not_kept(tmp_path: Path, apt, script: str, message: str) -> None:
+    apt(script)
+    with pytest.raises(FetchFailed, match=message):
+        apt_lists(["en"], "lists", tmp_path / "cache")
+    assert not (tmp_path / "cache/unpacked").exists()
+
+
+@pytest.mark.skipif(shutil.which("apt-config") is None, reason="this machine has no apt")
+def test_apt_is_told_to_keep_away_from_the_systems_folders(tmp_path: Path) -> None:
+    with _fetch._scratch(tmp_path) as scratch:
+        keys = ("Dir::State::lists/d", "Dir::Cache/d", "Dir::Cache::archives/d")
+        names = [part for place, key in enumerate(keys) for part in (f"V{place}", key)]
+        command = ["apt-config", "--config-file", "apt/apt.conf"]
+        shown = subprocess.run([*command, "shell", *names], cwd=scratch, capture_output=True, text=True, check=True)
+        dumped = subprocess.run([*command, "dump"], cwd=scratch, capture_output=True, text=True, check=True)
+    assert re.findall(r"'(.*)'", shown.stdout) == ["./lists/", "./apt/", "./apt/archives/"]
+    assert not re.search(r'^APT::Update::\S*Invoke\S* "[^"]', dumped.stdout, re.MULTILINE)

@@ -44,7 +44,7 @@ def get(name: str, cache: Path | None = None, log: Callable[[str], None] | None 
         log: called with what happens, among it the licence.
 
     Returns:
-        its summary, with ``records`` (how many) and ``source`` (what a recipe writes).
+        its summary, with ``records`` (how many), ``source`` (what a recipe writes) and the ``version`` that it fetched.
 
     Raises:
         UnknownName: no such data set.
@@ -53,6 +53,7 @@ def get(name: str, cache: Path | None = None, log: Callable[[str], None] | None 
     say = log or (lambda text: None)
     catalog = find(name)
     say(f"{catalog.name}: {catalog.summary}; licence: {catalog.licence}")
-    count = sum(1 for _ in catalog.records(cache or cache_folder()))
+    folder = cache or cache_folder()
+    count = sum(1 for _ in catalog.records(folder))
     say(f"{catalog.name}: {count} records; use it as data.source: catalog:{catalog.name}")
-    return catalog.to_json() | {"records": count}
+    return catalog.to_json() | {"version": catalog.pinned(folder), "records": count}

@@ -48,6 +48,14 @@ class Catalog(ABC):
             MissingExtra: an optional dependency is absent.
         """
 
+    def pinned(self, cache: Path) -> str:
+        """What keys data prepared from it: `version`, unless only what was fetched tells which version it is.
+
+        Raises:
+            FetchFailed: as `records`.
+        """
+        return self.version
+
     def to_json(self) -> dict[str, Any]:
         """A summary without fetching anything."""
         return {

@@ -90,11 +90,43 @@ def apt_download(package: str, version: str, sha256: str, cache: Path) -> Path:
         return target
     name = f"{package}_{version.replace(':', '%3a')}.deb"
     pinned = f"{package}={version}"
-    apt = ["apt-get", "--quiet", *_APT_OPTIONS]
     tried = f"apt-get download {pinned}"
-    deb = _fetched(name, sha256, cache, [[*apt, "update"], [*apt, "download", pinned]], tried)
+    update = [*_APT, "-o", "Acquire::Languages=none", "update"]
+    deb = _fetched(name, sha256, cache, [update, [*_APT, "download", pinned]], tried)
     with _scratch(cache) as scratch:
         _run(["dpkg-deb", "--extract", str(deb), "target"], scratch, f"dpkg-deb --extract {name}", target)
+        _move_folder(scratch / "target", target)
+    return target
+
+
+def apt_lists(languages: Sequence[str], name: str, cache: Path) -> Path:
+    """A folder with the package lists of the machine's own apt sources and their descriptions, by ``apt-get update``.
+
+    It holds, named after where they come from, ``..._InRelease`` as signed, ``..._Packages.gz``, and
+    ``..._Translation-LANGUAGE.gz``. No checksum pins them: they are what apt serves when the folder is made, checked by
+    apt's own keys. The system's lists and its settings stay as they are.
+
+    Args:
+        languages: of the descriptions, as apt names them: ``en``, ``zh_CN``.
+        name: of the folder in the cache.
+        cache: the cache folder.
+
+    Raises:
+        FetchFailed: apt-get is absent, fails or takes too long, or found no lists.
+    """
+    target = cache / "unpacked" / name
+    if target.is_dir():
+        return target
+    wanted = [option for language in languages for option in ("-o", f"Acquire::Languages::={language}")]
+    tried = f"apt-get update with Acquire::Languages {', '.join(languages)}"
+    with _scratch(cache) as scratch:
+        _run([*_APT, *wanted, "update"], scratch, tried, target)
+        if not list((scratch / "lists").glob("*_Packages.gz")):
+            raise FetchFailed(f"{tried} left no package lists", cure="check that apt has a source of packages")
+        (scratch / "target").mkdir()
+        for path in (scratch / "lists").iterdir():
+            if path.name.endswith(("Release", ".gz")):
+                path.replace(scratch / "target" / path.name)
         _move_folder(scratch / "target", target)
     return target
 
@@ -156,7 +188,23 @@ def sha256_of(path: Path) -> str:
 
 
 _PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input"]
-_APT_OPTIONS = ["-o", "Dir::State::lists=lists/", "-o", "Dir::Cache=apt/", "-o", "APT::Sandbox::User="]
+_APT = ["apt-get", "--quiet", "--config-file", "apt/apt.conf"]
+# apt takes a path that begins with neither / nor ./ for one inside the system's own folders. What the system runs after
+# an update is left out, and so is the setting by which containers do without languages. A source that cannot be reached
+# is an error: apt by default takes older lists, of which there are none here.
+_APT_CONFIGURATION = """
+Dir::State::lists "./lists/";
+Dir::Cache "./apt/";
+APT::Sandbox::User "";
+APT::Update::Error-Mode "any";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear Acquire::Languages;
+Acquire::GzipIndexes "true";
+Acquire::IndexTargets::deb::Packages::KeepCompressedAs "gz";
+Acquire::IndexTargets::deb::Translations::KeepCompressedAs "gz";
+"""
 
 
 def _fetched(name: str, sha256: str, cache: Path, commands: Sequence[Sequence[str]], tried: str) -> Path:
@@ -216,6 +264,7 @@ def _scratch(cache: Path) -> Iterator[Path]:
         folder = Path(tempfile.mkdtemp(prefix=".fetch-", dir=cache))
         for name in ("lists/partial", "apt/archives/partial"):
             (folder / name).mkdir(parents=True)
+        (folder / "apt/apt.conf").write_text(_APT_CONFIGURATION)
     except OSError as error:
         raise FetchFailed(
             f"the cache cannot be written: {error}", cure="set MIAOBI_CACHE to a folder with space"

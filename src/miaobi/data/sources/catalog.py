@@ -47,4 +47,4 @@ class CatalogSource(Source):
             yield Record(f"{self.name} record {number}", values)
 
     def fingerprint(self, columns: Sequence[str]) -> str:
-        return digest([self.catalog.name, self.catalog.version])
+        return digest([self.catalog.name, self.catalog.pinned(self._cache)])

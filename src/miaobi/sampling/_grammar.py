@@ -88,7 +88,12 @@ class State:
     def allowed(self) -> np.ndarray:
         """Bool ``[size]``: which tokens may come, without the end."""
         bits = np.unpackbits(np.frombuffer(self.mask, dtype=np.uint8), bitorder="little")
-        return bits[self.shift : self.shift + self.alphabet.size].astype(bool)
+        allowed = bits[self.shift : self.shift + self.alphabet.size].astype(bool)
+        if self.shift and not allowed.any():
+            # Where a grammar leaves no choice, the mask names one token, in the form that it has after another.
+            words = range(self.shift, self.shift + self.alphabet.size)
+            return np.array([self.matcher.validate_tokens([word]) == 1 for word in words])
+        return allowed
 
     def candidates(self, most: int) -> list[int]:
         """Tokens that may come, up to ``most``: first what often closes something, then the shortest."""
@@ -160,13 +165,24 @@ def _require() -> None:
 
 
 class _Wrapped:
-    """What llguidance wants of a tokenizer. It is never asked to encode: masks need the words alone."""
+    """What llguidance wants of a tokenizer; it asks for the tokens of text that a grammar leaves no choice about."""
 
     bos_token_id = None
 
     def __init__(self, tokens: list[bytes], special_token_ids: list[int]) -> None:
         self.tokens, self.special_token_ids = tokens, special_token_ids
         self.eos_token_id = len(tokens) - 1
+        self._places = {word: place for place, word in reversed(list(enumerate(tokens)))}
+        self._longest = max(len(word) for word in tokens)
 
-    def __call__(self, text: str) -> list[int]:
-        return []
+    def __call__(self, text: bytes | str) -> list[int]:
+        """The longest token again and again, up to the first byte that none begins with."""
+        left, places = text.encode() if isinstance(text, str) else text, []
+        while left:
+            sizes = range(min(self._longest, len(left)), 0, -1)
+            size = next((size for size in sizes if left[:size] in self._places), 0)
+            if size == 0:
+                break
+            places.append(self._places[left[:size]])
+            left = left[size:]
+        return places

@@ -18,8 +18,8 @@ from miaobi.sampling._grammar import State
 _REPRESENTATIVES = 2
 """States kept a length of those that the same tokens may follow: most of them are the same state."""
 _WIDTH = 64
-_QUICK, _THOROUGH = (512, 5_000), (1 << 31, 200_000)
-"""Tokens tried a state, and in all: between steps, and before the first."""
+_GLANCE, _QUICK, _THOROUGH = (32, 200), (512, 5_000), (1 << 31, 200_000)
+"""Tokens tried a state, and in all: at every step, where a step has much room, and before the first."""
 
 
 class Constraint:
@@ -107,7 +107,9 @@ class Guard:
             return self._way[1:]
         if len(self._way) in range(1, left + 1) and state.finished_by(self._way):
             return self._way
-        way = finish(state, left, least=least, tail=self._way, effort=_QUICK)
+        way = finish(state, left, least=least, tail=self._way, effort=_GLANCE)
+        if way is None and left > 2 * len(self._way):
+            way = finish(state, left, least=least, tail=self._way, effort=_QUICK)
         if way is None and self._end is None and state.accepting:
             self.finished = True
             return []

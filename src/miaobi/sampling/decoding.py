@@ -73,6 +73,7 @@ class Engine:
         self._ids = count()
         self._active: list[Active] = []
         self._cache: Any = None
+        self._room = 0
         self._logits = torch.empty(0)
         self._batch: Drawing | None = None
 
@@ -119,9 +120,11 @@ class Engine:
         return drawn
 
     def _feed(self, tokens: Tensor) -> None:
-        """Feed drawn tokens; a row that has reached the network's limit starts again from its newest half."""
-        limit = self.network.limit
-        full = [active for active in self._active if limit is not None and active.fed >= limit]
+        """Feed drawn tokens; a row that has reached the network's limit starts again from its newest half.
+
+        A finished one that still waits to be let go is let go when its row is full.
+        """
+        full = [active for active in self._active if active.fed >= self._room]
         if full:
             rows = [row for row, active in enumerate(self._active) if active not in full]
             tokens = tokens[torch.tensor(rows, dtype=torch.int64, device=tokens.device)]
@@ -140,8 +143,9 @@ class Engine:
         for active in new:
             active.fed = max(len(context) for context in active.contexts(limit))
         fresh = not any(active.drawn for active in new)
-        cache, logits = self.prefixes.feed(contexts, self._span(new, contexts), self._empty, keep=fresh)
-        under_way = bool(self._active)
+        span, under_way = self._span(new, contexts), bool(self._active)
+        cache, logits = self.prefixes.feed(contexts, span, self._empty, keep=fresh)
+        self._room = max(span, self._room) if under_way else span
         self._cache = self._cache.join(cache) if under_way else cache
         self._logits = torch.cat([self._logits, logits]) if under_way else logits
         self._active = self._active + new

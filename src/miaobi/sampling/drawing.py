@@ -15,7 +15,7 @@ from miaobi.sampling.token_controls import Chooser
 
 _DRAWS = 256
 """Fewest random numbers made at a time."""
-_RETRIES = 4
+_RETRIES = 2
 """Other tokens drawn where a constraint cannot be met after the first."""
 
 

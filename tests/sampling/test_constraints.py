@@ -53,7 +53,7 @@ def model(request):
 
 @pytest.mark.parametrize(("controls", "holds"), CASES, ids=["json", "regex", "choices"])
 def test_a_hundred_seeds_keep_to_it(model, controls, holds):
-    made = texts(model, 100, max_length=45, **controls)
+    made = texts(model, 100, max_length=36, **controls)
     assert all(map(holds, made))
     assert len(set(made)) > 2
 

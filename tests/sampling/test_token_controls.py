@@ -100,13 +100,14 @@ class Letters:
 def test_a_stream_is_the_text_up_to_the_first_stop_string_to_come(tokens, stops):
     text = "".join("abc"[token] for token in tokens)
     watched = TextStream(Letters(), stops)
-    shown, read = "", 0
-    for read, token in enumerate(tokens, 1):
+    shown, read = "", ""
+    for token in tokens:
         shown += watched.push(token)
+        read += "abc"[token]
         if watched.stopped:
             break
     shown += watched.finish()
-    assert shown == (text[: find_stop(text[:read], stops)] if watched.stopped else text)
+    assert shown == (read[: find_stop(read, stops)] if watched.stopped else text)
     assert watched.stopped == any(stop in text for stop in stops)
 
 

@@ -131,6 +131,26 @@ def test_samples_are_those_of_single_items_and_know_their_probability(order):
     torch.testing.assert_close(-made.log_probs[ended], nats[ended], rtol=1e-4, atol=1e-4)
 
 
+def test_items_may_join_others_under_way():
+    built, conditions = taught(), batch(9).conditions
+    engine, tokens = built.engine(slots=6), {}
+
+    def step():
+        for number, token, _, _ in engine.step():
+            tokens[number].append(token)
+
+    for row, seed in enumerate(SEEDS.tolist()):
+        fields = {name: field.select(slice(row, row + 1)) for name, field in conditions.items()}
+        tokens[engine.add(fields, controls=built.Controls(), seed=seed)] = []
+        step()
+    while len(engine):
+        step()
+    made = built.sample(conditions, seeds=SEEDS)
+    for row, drawn in enumerate(tokens.values()):
+        body = [token for token in drawn if token != built.layout.end]
+        assert body == made.values[row, : made.lengths[row]].tolist()
+
+
 def test_streams_count_inside_their_windows():
     stream = Spec(Form.TOKENS, vocabulary=4, max_length=8, stream=True, begin=0)
     built = family(order=3, target=stream, conditions={})

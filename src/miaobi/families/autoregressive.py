@@ -19,7 +19,7 @@ from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._cross_entropy import head_loss, token_nats
 from miaobi.families._layout import Layout
-from miaobi.families._token_requests import TokenEngine, gather, make_requests
+from miaobi.families._token_requests import PREFIXES, TokenEngine, gather, make_requests
 from miaobi.networks import Network, TokenNetwork
 from miaobi.sampling.decoding import Engine, decode
 from miaobi.sampling.token_controls import TokenControls
@@ -102,7 +102,8 @@ class Autoregressive(Family):
         seeds: Tensor,
     ) -> Samples:
         """Items with their prefix, without begin and end; ``log_probs`` are of what was drawn, before any control."""
-        requests = make_requests(self.layout, conditions, prefix, lengths, controls or self.Controls(), seeds)
+        controls = controls or self.Controls()
+        requests = make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
         with _evaluating(self.network):
             drawn = decode(Engine(self.network, self.layout.outputs, dtype=self.precision), requests)
         return gather(self.layout, requests, drawn, self.device)
@@ -110,7 +111,19 @@ class Autoregressive(Family):
     def engine(self, slots: int) -> TokenEngine:
         """The decoding engine, for streaming and serving."""
         self.eval()
-        return TokenEngine(self.layout, Engine(self.network, self.layout.outputs, slots=slots, dtype=self.precision))
+        engine = Engine(self.network, self.layout.outputs, slots=slots, dtype=self.precision, prefixes=PREFIXES)
+        return TokenEngine(self.layout, engine, self.tokenizer)
+
+    def stream(
+        self,
+        conditions: dict[str, Field],
+        *,
+        prefix: Field | None = None,
+        controls: Controls | None = None,
+        seed: int,
+    ) -> Iterator[str]:
+        """The text of one item as it is drawn, without its prefix; see `TokenEngine.stream`."""
+        return self.engine(1).stream(conditions, prefix=prefix, controls=controls or self.Controls(), seed=seed)
 
     def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden states ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``."""

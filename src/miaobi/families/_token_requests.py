@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from miaobi.errors import RequestError
 from miaobi.families._layout import Layout
-from miaobi.sampling.decoding import Engine, Request, Token
+from miaobi.sampling.beam import BeamControls, search
+from miaobi.sampling.decoding import Engine, Output, Request, Stepping, Token, decode
 from miaobi.sampling.token_controls import TokenControls
 from miaobi.types import Field, Samples
+
+_DRAW = "leave the control beams out, or ask for whole items"
+
+
+class Making(Protocol):
+    """How a family makes requests: one a seed."""
+
+    def __call__(
+        self,
+        conditions: Mapping[str, Field],
+        prefix: Field | None,
+        lengths: Tensor | None,
+        controls: Any,
+        seeds: Tensor,
+    ) -> list[Request]: ...
 
 
 class TokenEngine:
     """The engine in a family's terms: `add` takes one item's conditions and prefix (batches of one)."""
 
-    def __init__(self, layout: Layout, engine: Engine) -> None:
-        self.layout, self.inner = layout, engine
+    def __init__(self, make: Making, engine: Engine) -> None:
+        self.make, self.inner = make, engine
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -30,10 +46,11 @@ class TokenEngine:
         """Start one item; gives the id that `step` reports under.
 
         Raises:
-            RequestError: no free slot, or a prefix that leaves no room.
+            RequestError: no free slot, a prefix that leaves no room, or beams: which token is best shows at the end.
         """
-        seeds = torch.tensor([seed])
-        return self.inner.add(make_requests(self.layout, conditions, prefix, None, controls, seeds))[0]
+        if isinstance(controls, BeamControls) and controls.beams is not None:
+            raise RequestError("a beam search has no next token to give", given=f"beams {controls.beams}", cure=_DRAW)
+        return self.inner.add(self.make(conditions, prefix, None, controls, torch.tensor([seed])))[0]
 
     def step(self) -> list[Token]:
         """One token for every item under way; the end token comes too, with ``done``."""
@@ -42,6 +59,16 @@ class TokenEngine:
     def remove(self, number: int) -> None:
         """Give up an item."""
         self.inner.remove(number)
+
+
+def complete(
+    network: Stepping, output: Output, requests: Sequence[Request], dtype: torch.dtype | None = None
+) -> list[tuple[list[int], float]]:
+    """Each request's tokens (the end token too) and their log-probability: drawn, or searched for with beams."""
+    controls = requests[0].controls if requests else None
+    if isinstance(controls, BeamControls) and controls.beams is not None:
+        return search(network, output, requests, dtype)
+    return decode(Engine(network, output, dtype=dtype), requests)
 
 
 def make_requests(

@@ -7,6 +7,7 @@ zero-frequency problem"; Chen and Goodman 1999 compare the methods). Learns in o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import ClassVar, Self
 
 import torch
@@ -18,10 +19,10 @@ from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._counts import NONE, Counts
 from miaobi.families._layout import Layout
-from miaobi.families._token_requests import TokenEngine, gather, make_requests
+from miaobi.families._token_requests import TokenEngine, complete, gather, make_requests
 from miaobi.networks import Network
-from miaobi.sampling.decoding import Engine, decode
-from miaobi.sampling.token_controls import TokenControls
+from miaobi.sampling.beam import BeamControls
+from miaobi.sampling.decoding import Engine
 from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
 
 MAX_LABELS = 1 << 16
@@ -35,8 +36,8 @@ class NGram(Family):
 
         order: int = Value(4, ge=1, le=12, description="longest sequence counted; contexts are one shorter")
 
-    class Controls(TokenControls, _base.Controls):
-        """How tokens are drawn."""
+    class Controls(BeamControls, _base.Controls):
+        """How tokens are drawn or searched for."""
 
     targets = frozenset({Form.TOKENS})
     roles: ClassVar[dict[str, str]] = {}
@@ -103,12 +104,14 @@ class NGram(Family):
     ) -> Samples:
         """Items with their prefix, without begin and end; ``log_probs`` are of what was drawn, before any control."""
         requests = make_requests(self.layout, conditions, prefix, lengths, controls or self.Controls(), seeds)
-        drawn = decode(Engine(_Stepper(self), self.layout.outputs), requests)
+        drawn = complete(_Stepper(self), self.layout.outputs, requests)
         return gather(self.layout, requests, drawn, self.device)
 
     def engine(self, slots: int) -> TokenEngine:
         """The decoding engine, for streaming and serving."""
-        return TokenEngine(self.layout, Engine(_Stepper(self), self.layout.outputs, slots=slots))
+        return TokenEngine(
+            partial(make_requests, self.layout), Engine(_Stepper(self), self.layout.outputs, slots=slots)
+        )
 
     def combine(self, labels: Tensor) -> Tensor:
         """One number a row for labels ``[B, conditions]``, `NONE` where any is absent (negative)."""

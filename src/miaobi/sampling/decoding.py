@@ -58,6 +58,8 @@ class Request:
         seed: of its random numbers.
         limit: tokens to draw at most.
         free: ``tokens`` with conditions absent, for guidance; needed where ``controls.guidance`` is not 1.
+        source: what a network that reads its conditions is told (`ReadingNetwork.sources`), for all requests or none.
+        free_source: the same with conditions absent.
     """
 
     tokens: tuple[int, ...]
@@ -66,6 +68,8 @@ class Request:
     limit: int
     controls: TokenControls = field(default_factory=TokenControls)
     free: tuple[int, ...] | None = None
+    source: Any = None
+    free_source: Any = None
 
 
 class Token(NamedTuple):
@@ -191,9 +195,14 @@ class Engine:
         span = span if self.network.limit is None else min(span, self.network.limit)
         for active in new:
             active.fed = max(len(context) for context in active.contexts(self.network.limit))
-        if self._cache is not None:
-            return self._cache.empty(len(contexts), span)
-        return self.network.new_cache(len(contexts), span, self.dtype)
+        first = self._cache is None
+        cache = (
+            self.network.new_cache(len(contexts), span, self.dtype) if first else self._cache.empty(len(contexts), span)
+        )
+        sources = [source for active in new for source in active.sources()]
+        if sources[0] is not None:
+            cache.tell(sources)
+        return cache
 
     def _keep(self, active: list[_Active]) -> None:
         """Let go of every row that is not one of ``active``'s (which are some of those under way, in order)."""
@@ -236,6 +245,10 @@ class _Active:
         """What each of its rows is fed: everything or, past the limit, the head and the newest half of what fits."""
         starts = [self.request.tokens, self.request.free] if self.guided else [self.request.tokens]
         return [self._context(start or (), limit) for start in starts]
+
+    def sources(self) -> list[Any]:
+        """What each of its rows reads."""
+        return [self.request.source, self.request.free_source][: self.width]
 
     def _context(self, start: tuple[int, ...], limit: int | None) -> list[int]:
         tokens = [*start, *self.drawn]

@@ -97,6 +97,19 @@ def test_gradients_reach_the_encoder():
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in parameters)
 
 
+@pytest.mark.parametrize("options", SHAPES)
+def test_autocast_changes_little(options):
+    built, x = network(**options), tokens()
+    with torch.no_grad():
+        exact = built(x, told())
+        with torch.autocast("cpu", torch.bfloat16):
+            rough = built(x, told())
+    torch.testing.assert_close(rough.float(), exact, rtol=0, atol=0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        built(x, told()).square().mean().backward()
+    assert all(torch.isfinite(p.grad).all() for p in built.parameters() if p.grad is not None)
+
+
 def test_it_starts_uniform():
     built = AttentiveRecurrent(AttentiveRecurrent.preset("tiny", PORT, PORT, CONDITIONS), PORT, PORT, CONDITIONS)
     assert (built(tokens(), told()) == 0).all()

@@ -153,6 +153,13 @@ def test_presets_grow():
     assert sizes == sorted(sizes)
 
 
+@pytest.mark.parametrize(("space", "positions"), [((4096,), 256), ((63,), 32), ((28, 28), 196), ((64, 64), 256)])
+def test_enough_of_a_tensor_is_left_to_attend_to(space, positions):
+    spec = Spec(Form.TENSOR, channels=2, space=space)
+    read = network({"it": spec}).read({"it": Field(torch.zeros(1, 2, *space))}, 1)
+    assert read.sequence.shape[1] == positions
+
+
 def test_how_conditions_enter_can_be_said():
     built = network(conditioner={"text": Conditioning(how="vector", depth=1)})
     assert built.conditioner.how == {"label": "vector", "picture": "sequence", "text": "vector", "title": "sequence"}

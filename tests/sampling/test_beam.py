@@ -186,6 +186,8 @@ def test_controls_of_drawing_are_refused_beside_beams():
     for idle in ({"temperature": 0.5}, {"top_p": 0.9}, {"top_k": 5, "temperature": 0}, {"repetition_penalty": 1.2}):
         with pytest.raises(ValidationError, match="draws nothing"):
             BeamControls(beams=4, **idle)
+    with pytest.raises(ValidationError, match="set beams too"):
+        BeamControls(length_penalty=1.0)
 
 
 def test_no_requests_give_nothing():

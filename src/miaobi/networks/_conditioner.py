@@ -6,6 +6,7 @@ guidance possible (Ho and Salimans 2022, "Classifier-free diffusion guidance").
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -13,6 +14,11 @@ from pydantic import Field as Value
 from torch import Tensor, nn
 
 from miaobi.types import Condition, Field, Form, Settings, Spec
+
+_COARSE = 4
+"""Extent that a tensor is brought down to where it is pooled, along its shortest axis."""
+_FINE = 256
+"""Positions that it is brought down to where they are attended to."""
 
 
 class Conditioning(Settings):
@@ -42,7 +48,8 @@ class Conditioner(nn.Module):
         options: how each enters, as far as it is said.
         width: numbers a vector.
         space: of what conditions can be laid over; empty where they cannot.
-        apart: whether all but labels are sequences, where ``options`` do not say.
+        apart: whether all but labels are sequences, where ``options`` do not say, and tensors keep up to 256 positions
+            instead of a few.
         depth: layers of the token encoder, where ``options`` do not say.
     """
 
@@ -64,7 +71,7 @@ class Conditioner(nn.Module):
         depths = {name: one.depth for name, one in options.items() if one.depth is not None}
         self.encoders = nn.ModuleDict(
             {
-                name: _encoder(spec, depths.get(name, depth), width)
+                name: _encoder(spec, depths.get(name, depth), width, apart)
                 for name, spec in specs.items()
                 if self.how[name] != "spatial"
             }
@@ -160,17 +167,17 @@ class _TokenEncoder(nn.Module):
 
 
 class _TensorEncoder(nn.Module):
-    def __init__(self, spec: Spec, width: int) -> None:
+    def __init__(self, spec: Spec, width: int, fine: bool) -> None:
         super().__init__()
         convolution = {0: None, 1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[spec.dims]
         layers: list[nn.Module] = []
-        channels, extent = spec.channels, min(spec.space, default=1)
+        channels, extents = spec.channels, spec.space
         if convolution is None:
             layers = [nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width)]
         else:
-            while extent > 4 or not layers:
+            while not layers or (math.prod(extents) > _FINE if fine else min(extents) > _COARSE):
                 layers += [convolution(channels, width, 3, stride=2, padding=1), nn.SiLU()]
-                channels, extent = width, (extent + 1) // 2
+                channels, extents = width, tuple((extent + 1) // 2 for extent in extents)
             layers.append(convolution(width, width, 1))
         self.layers = nn.Sequential(*layers)
 
@@ -195,9 +202,9 @@ def _visible(sequences: list[Tensor], masks: list[Tensor]) -> tuple[Tensor, Tens
     return sequence, mask | (first & ~mask.any(1, keepdim=True))
 
 
-def _encoder(spec: Spec, depth: int, width: int) -> nn.Module:
+def _encoder(spec: Spec, depth: int, width: int, fine: bool) -> nn.Module:
     if spec.form is Form.LABEL:
         return _LabelEncoder(spec, width)
     if spec.form is Form.TOKENS:
         return _TokenEncoder(spec, depth, width)
-    return _TensorEncoder(spec, width)
+    return _TensorEncoder(spec, width, fine)

@@ -29,17 +29,22 @@ class BeamControls(TokenControls):
     """How tokens are drawn, or the likeliest are searched for."""
 
     beams: int | None = Value(
-        None, ge=1, le=256, description="candidates of beam search, 1 being greedy; default: tokens are drawn"
+        None,
+        ge=1,
+        le=256,
+        description="candidates of beam search, 1 being greedy, the same for every seed; default: tokens are drawn",
     )
     length_penalty: float = Value(
         0.6, ge=0, le=10, description="of beam search: 0 prefers short items, 1 about the likeliest token on average"
     )
 
     @model_validator(mode="after")
-    def _draws_nothing(self) -> Self:
-        if self.beams is None:
-            return self
+    def _go_together(self) -> Self:
         fields = type(self).model_fields
+        if self.beams is None:
+            if self.length_penalty != fields["length_penalty"].default:
+                raise ValueError("length_penalty is of beam search: set beams too, or leave it out")
+            return self
         shaping = [name for name in fields if name not in _SEARCHED]
         idle = [name for name in shaping if getattr(self, name) != fields[name].get_default(call_default_factory=True)]
         if idle and not (idle == ["temperature"] and self.temperature == 0):

@@ -11,11 +11,8 @@ rows = arrays(float32, (2, 7), elements=st.floats(-10, 10, width=32)).map(torch.
 
 
 def chosen(logits, uniform, **controls):
-    device = torch.device("cpu")
-    chooser = Chooser([TokenControls(**controls)] * len(logits), device)
-    seen = torch.zeros_like(logits, dtype=torch.bool)
-    seen[:, 0] = True
-    return chooser(logits, torch.as_tensor(uniform, dtype=torch.float32), seen)
+    chooser = Chooser([TokenControls(**controls)] * len(logits), torch.device("cpu"))
+    return chooser(logits, torch.as_tensor(uniform, dtype=torch.float32))
 
 
 def test_draws_follow_the_distribution():
@@ -69,9 +66,10 @@ def test_low_temperature_nears_the_most_likely_and_high_the_uniform():
 
 
 def test_repetition_lowers_what_was_there_whatever_its_sign():
-    logits = torch.tensor([[2.0, 1.5], [-1.0, -1.5]])
-    assert chosen(logits, [0.5, 0.5], temperature=0).tolist() == [0, 0]
-    assert chosen(logits, [0.5, 0.5], temperature=0, repetition_penalty=2.0).tolist() == [1, 1]
+    logits, seen = torch.tensor([[2.0, 1.5], [-1.0, -1.5]]), torch.tensor([[True, False], [True, False]])
+    assert logits.argmax(1).tolist() == [0, 0]
+    assert shaping.penalise_repetition(logits, seen, torch.tensor([2.0, 2.0])).argmax(1).tolist() == [1, 1]
+    assert torch.equal(shaping.penalise_repetition(logits, seen, torch.ones(2)), logits)
 
 
 @settings(max_examples=30, deadline=None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -12,10 +14,13 @@ from miaobi.errors import RequestError
 from miaobi.families._layout import Layout
 from miaobi.sampling.beam import BeamControls, search
 from miaobi.sampling.decoding import Engine, Output, Request, Stepping, Token, decode
+from miaobi.sampling.spelling import Speller, Spelling
+from miaobi.sampling.streaming import TextStream
 from miaobi.sampling.token_controls import TokenControls
 from miaobi.types import Field, Samples
 
-_DRAW = "leave the control beams out, or ask for whole items"
+PREFIXES = 8
+"""Shared beginnings that a family's engine remembers."""
 
 
 class Making(Protocol):
@@ -28,14 +33,25 @@ class Making(Protocol):
         lengths: Tensor | None,
         controls: Any,
         seeds: Tensor,
-    ) -> list[Request]: ...
+    ) -> list[Request]:
+        """See `make_requests`."""
 
 
 class TokenEngine:
-    """The engine in a family's terms: `add` takes one item's conditions and prefix (batches of one)."""
+    """The engine in a family's terms: `add` takes one item's conditions and prefix (batches of one).
 
-    def __init__(self, make: Making, engine: Engine) -> None:
-        self.make, self.inner = make, engine
+    Args:
+        layout: of the family.
+        engine: over its network.
+        tokenizer: the text of its tokens, for controls of text and for `stream`; ``None``: they are refused.
+        make: how it makes requests; ``None``: from conditions that are a prefix.
+    """
+
+    def __init__(
+        self, layout: Layout, engine: Engine, tokenizer: Speller | None = None, make: Making | None = None
+    ) -> None:
+        self.layout, self.inner, self.tokenizer = layout, engine, tokenizer
+        self.make: Making = make or partial(make_requests, layout, tokenizer=tokenizer)
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -46,11 +62,9 @@ class TokenEngine:
         """Start one item; gives the id that `step` reports under.
 
         Raises:
-            RequestError: no free slot, a prefix that leaves no room, or beams: which token is best shows at the end.
+            RequestError: no free slot, a prefix that leaves no room, or controls that this model cannot follow.
         """
-        if isinstance(controls, BeamControls) and controls.beams is not None:
-            raise RequestError("a beam search has no next token to give", given=f"beams {controls.beams}", cure=_DRAW)
-        return self.inner.add(self.make(conditions, prefix, None, controls, torch.tensor([seed])))[0]
+        return self.inner.add([self._request(conditions, prefix, controls, seed)])[0]
 
     def step(self) -> list[Token]:
         """One token for every item under way; the end token comes too, with ``done``."""
@@ -59,6 +73,56 @@ class TokenEngine:
     def remove(self, number: int) -> None:
         """Give up an item."""
         self.inner.remove(number)
+
+    def stream(
+        self, conditions: dict[str, Field], *, prefix: Field | None = None, controls: TokenControls, seed: int
+    ) -> Iterator[str]:
+        """The text of one item as it is drawn, without its prefix and from a stop string on.
+
+        Pieces are never empty and never half a character; joined they are the text of what `sample` gives. Giving the
+        iterator up gives the item up. For an engine that has no other items.
+
+        Raises:
+            RequestError: as for `add`, when called.
+            Unsupported: the tokens are not those of a text.
+        """
+        request = self._request(conditions, prefix, controls, seed)
+        speller = Spelling(self.tokenizer, self.layout.outputs).speller
+        text = TextStream(speller.streamer(), controls.stop, request.tokens[request.head :])
+        return self._pieces(self.inner.add([request])[0], text)
+
+    def _pieces(self, number: int, text: TextStream) -> Iterator[str]:
+        try:
+            while len(self.inner):
+                for _, token, _, _ in self.inner.step():
+                    piece = "" if token == self.layout.end else text.push(token)
+                    if piece:
+                        yield piece
+            piece = text.finish()
+            if piece:
+                yield piece
+        finally:
+            self.inner.remove(number)
+
+    def _request(
+        self, conditions: dict[str, Field], prefix: Field | None, controls: TokenControls, seed: int
+    ) -> Request:
+        if isinstance(controls, BeamControls) and controls.beams is not None:
+            raise RequestError(
+                "a beam search has no next token to give: which is best shows at the end",
+                given=f"beams = {controls.beams}",
+                cure="leave beams out, or sample instead of streaming",
+            )
+        if controls.best_of > 1:
+            raise RequestError(
+                "the best of several items is known only when all are made",
+                given=f"best_of = {controls.best_of}",
+                cure="leave best_of out, or sample instead of streaming",
+            )
+        if not -(2**63) <= seed < 2**63:
+            raise RequestError("the seed is out of range", given=seed, allowed="64-bit integers")
+        seeds = torch.tensor([seed])
+        return self.make(conditions, prefix, None, controls, seeds)[0]
 
 
 def complete(
@@ -78,22 +142,32 @@ def make_requests(
     lengths: Tensor | None,
     controls: TokenControls,
     seeds: Tensor,
+    tokenizer: Speller | None = None,
 ) -> list[Request]:
     """One request a seed.
 
     Raises:
-        RequestError: a prefix as long as the item may be, or a stream with nothing to start from.
+        RequestError: no seeds, a prefix as long as the item may be or of tokens that do not exist, a stream with
+            nothing to start from, or controls that contradict the lengths.
+        Unsupported: controls of text without a ``tokenizer``.
     """
     rows = len(seeds)
+    if rows == 0:
+        raise RequestError("nothing to sample", given="0 seeds", allowed="at least 1")
     heads = _lists(*layout.head(conditions, rows, torch.device("cpu")))
     guided = controls.guidance != 1 and bool(layout.slots)
     free = _lists(*layout.head({}, rows, torch.device("cpu"))) if guided else [None] * rows
     starts = _prefixes(layout, prefix, rows)
     longest = _longest(layout, controls, lengths, rows)
-    return [
-        _request(head, without, start, seed, cap, controls)
-        for head, without, start, seed, cap in zip(heads, free, starts, seeds.tolist(), longest, strict=True)
-    ]
+    spelling = Spelling(tokenizer, layout.outputs)
+    bias, constraint = spelling.bias(controls), spelling.constraint(controls)
+    requests = []
+    for head, without, start, seed, cap in zip(heads, free, starts, seeds.tolist(), longest, strict=True):
+        request = _request(head, without, start, seed, cap, controls)
+        shortest = max(0, (controls.min_length or 0) - len(start))
+        watch = spelling.watch(controls, start)
+        requests.append(replace(request, shortest=shortest, bias=bias, constraint=constraint, watch=watch))
+    return requests
 
 
 def gather(
@@ -129,6 +203,13 @@ def _request(
 
 def _prefixes(layout: Layout, prefix: Field | None, rows: int) -> list[list[int]]:
     starts = [[] for _ in range(rows)] if prefix is None else _lists(prefix.values.cpu(), prefix.mask().cpu())
+    for token in {token for start in starts for token in start}:
+        if not 0 <= token < layout.target.vocabulary:
+            raise RequestError(
+                "the prefix has a token that does not exist",
+                given=token,
+                allowed=f"0 to {layout.target.vocabulary - 1}",
+            )
     begin = layout.target.begin
     if layout.target.stream and begin is not None:
         starts = [start or [begin] for start in starts]
@@ -139,6 +220,13 @@ def _longest(layout: Layout, controls: TokenControls, lengths: Tensor | None, ro
     if layout.target.fixed:
         return [layout.target.max_length] * rows
     largest = controls.max_length or layout.target.max_length
+    if controls.min_length is not None and controls.min_length > largest:
+        raise RequestError(
+            "min_length is more than the longest item",
+            given=f"min_length = {controls.min_length}",
+            allowed=f"up to {largest}",
+            cure="raise the control max_length too",
+        )
     return [largest] * rows if lengths is None else [min(largest, length) for length in lengths.tolist()]
 
 

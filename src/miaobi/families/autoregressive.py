@@ -19,7 +19,7 @@ from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._cross_entropy import head_loss, token_nats
 from miaobi.families._layout import Layout
-from miaobi.families._token_requests import TokenEngine, complete, gather, make_requests
+from miaobi.families._token_requests import PREFIXES, TokenEngine, complete, gather, make_requests
 from miaobi.networks import Network, TokenNetwork
 from miaobi.sampling.beam import BeamControls
 from miaobi.sampling.decoding import Engine, Request
@@ -115,7 +115,19 @@ class Autoregressive(Family):
     def engine(self, slots: int) -> TokenEngine:
         """The decoding engine, for streaming and serving."""
         self.eval()
-        return TokenEngine(self.requests, Engine(self.network, self.layout.outputs, slots=slots, dtype=self.precision))
+        engine = Engine(self.network, self.layout.outputs, slots=slots, dtype=self.precision, prefixes=PREFIXES)
+        return TokenEngine(self.layout, engine, self.tokenizer, self.requests)
+
+    def stream(
+        self,
+        conditions: dict[str, Field],
+        *,
+        prefix: Field | None = None,
+        controls: Controls | None = None,
+        seed: int,
+    ) -> Iterator[str]:
+        """The text of one item as it is drawn, without its prefix; see `TokenEngine.stream`."""
+        return self.engine(1).stream(conditions, prefix=prefix, controls=controls or self.Controls(), seed=seed)
 
     def requests(
         self,
@@ -126,7 +138,7 @@ class Autoregressive(Family):
         seeds: Tensor,
     ) -> list[Request]:
         """What the engine is asked for, one request a seed."""
-        return make_requests(self.layout, conditions, prefix, lengths, controls, seeds)
+        return make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
 
     def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden states ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``."""

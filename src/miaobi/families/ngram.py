@@ -6,8 +6,7 @@ zero-frequency problem"; Chen and Goodman 1999 compare the methods). Learns in o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, Self
 
 import torch
@@ -103,15 +102,25 @@ class NGram(Family):
         seeds: Tensor,
     ) -> Samples:
         """Items with their prefix, without begin and end; ``log_probs`` are of what was drawn, before any control."""
-        requests = make_requests(self.layout, conditions, prefix, lengths, controls or self.Controls(), seeds)
+        controls = controls or self.Controls()
+        requests = make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
         drawn = complete(_Stepper(self), self.layout.outputs, requests)
         return gather(self.layout, requests, drawn, self.device)
 
     def engine(self, slots: int) -> TokenEngine:
         """The decoding engine, for streaming and serving."""
-        return TokenEngine(
-            partial(make_requests, self.layout), Engine(_Stepper(self), self.layout.outputs, slots=slots)
-        )
+        return TokenEngine(self.layout, Engine(_Stepper(self), self.layout.outputs, slots=slots), self.tokenizer)
+
+    def stream(
+        self,
+        conditions: dict[str, Field],
+        *,
+        prefix: Field | None = None,
+        controls: Controls | None = None,
+        seed: int,
+    ) -> Iterator[str]:
+        """The text of one item as it is drawn, without its prefix; see `TokenEngine.stream`."""
+        return self.engine(1).stream(conditions, prefix=prefix, controls=controls or self.Controls(), seed=seed)
 
     def combine(self, labels: Tensor) -> Tensor:
         """One number a row for labels ``[B, conditions]``, `NONE` where any is absent (negative)."""
@@ -154,8 +163,10 @@ class _Stepper:
 
     def new_cache(self, rows: int, span: int, dtype: torch.dtype | None = None) -> _History:
         begin = self.family.layout.begin
-        start = torch.full((rows, self.width), NONE if begin is None else begin, device=self.family.device)
-        return _History(start, torch.full((rows,), NONE, device=start.device), torch.zeros_like(start[:, :0]).sum(1))
+        start = NONE if begin is None else begin
+        history = torch.full((rows, self.width), start, device=self.family.device)
+        lengths = torch.zeros(rows, dtype=torch.int64, device=history.device)
+        return _History(history, torch.full((rows,), NONE, device=history.device), lengths, start)
 
     @torch.no_grad()
     def prefill(self, tokens: Tensor, lengths: Tensor, cache: _History) -> Tensor:
@@ -182,15 +193,21 @@ class _Stepper:
 
 
 class _History:
-    def __init__(self, history: Tensor, labels: Tensor, lengths: Tensor) -> None:
-        self.history, self.labels, self.lengths = history, labels, lengths
+    """Rows' last tokens ``[rows, order - 1]`` (``start`` before their first), labels and lengths ``[rows]``."""
+
+    def __init__(self, history: Tensor, labels: Tensor, lengths: Tensor, start: int) -> None:
+        self.history, self.labels, self.lengths, self.start = history, labels, lengths, start
 
     def select(self, rows: Tensor) -> Self:
-        return type(self)(self.history[rows], self.labels[rows], self.lengths[rows])
+        return type(self)(self.history[rows], self.labels[rows], self.lengths[rows], self.start)
 
     def join(self, other: Self) -> Self:
-        pairs = ((self.history, other.history), (self.labels, other.labels), (self.lengths, other.lengths))
-        return type(self)(*(torch.cat(pair) for pair in pairs))
+        history, labels = torch.cat([self.history, other.history]), torch.cat([self.labels, other.labels])
+        return type(self)(history, labels, torch.cat([self.lengths, other.lengths]), self.start)
+
+    def empty(self, rows: int, span: int) -> Self:
+        history = self.history.new_full((rows, self.history.shape[1]), self.start)
+        return type(self)(history, self.labels.new_full((rows,), NONE), self.lengths.new_zeros(rows), self.start)
 
 
 def _combinations(radices: list[int]) -> int:

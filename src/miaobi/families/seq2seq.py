@@ -90,7 +90,7 @@ class Seq2Seq(autoregressive.Autoregressive):
         controls: Any,
         seeds: Tensor,
     ) -> list[Request]:
-        requests = make_requests(self.layout, {}, prefix, lengths, controls, seeds)
+        requests = make_requests(self.layout, {}, prefix, lengths, controls, seeds, self.tokenizer)
         sources = self._sources(conditions, len(seeds))
         if controls.guidance == 1:
             return [replace(one, source=source) for one, source in zip(requests, sources, strict=True)]

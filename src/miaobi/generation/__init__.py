@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from miaobi.generation.latents import interpolate, reconstruct, traverse
 from miaobi.generation.pipeline import Generated, generate
+from miaobi.generation.streaming import stream
 
-__all__ = ["Generated", "generate", "interpolate", "reconstruct", "traverse"]
+__all__ = ["Generated", "generate", "interpolate", "reconstruct", "stream", "traverse"]

@@ -19,6 +19,8 @@ from miaobi.generation.supply import asked_of, supplied
 from miaobi.modalities import Item
 from miaobi.models import Model, load
 from miaobi.sampling.noise import seeds_of
+from miaobi.sampling.streaming import find_stop
+from miaobi.sampling.token_controls import TokenControls
 from miaobi.types import Samples
 
 MOST_ITEMS = 100_000
@@ -74,7 +76,7 @@ def generate(
     Raises:
         RequestError: a condition, control or number that the model cannot take.
     """
-    _check(n, seed)
+    check_numbers(n, seed)
     model = model if isinstance(model, Model) else load(model)
     if edit is None:
         require(model.family, Sampling, "generating")
@@ -93,7 +95,7 @@ def generate(
         for index, array in zip(
             indices, model.modality.split_batch(samples.values.cpu(), samples.lengths), strict=True
         ):
-            made.append(_finish(model, model.modality.decode(array), folder, seed, index))
+            made.append(_finish(model, _decoded(model, array, prefix, chosen), folder, seed, index))
     return made
 
 
@@ -115,6 +117,16 @@ def _sample(model: Model, start: _Start, controls: Any, seeds: Tensor) -> Sample
     return samples
 
 
+def _decoded(model: Model, array: np.ndarray, prefix: np.ndarray | None, controls: Any) -> Item:
+    """The item of a sample; a text without its first stop string and what follows."""
+    item = model.modality.decode(array)
+    if not isinstance(controls, TokenControls) or not controls.stop:
+        return item
+    begin = model.family.target.stream and model.family.target.begin is not None
+    start = len(prefix) if prefix is not None else int(begin)
+    return item[: find_stop(item, controls.stop, len(model.modality.decode(array[:start])))]
+
+
 def _finish(model: Model, item: Item, folder: Path | None, seed: int, index: int) -> Generated:
     paths = tuple(model.modality.write(item, folder / f"{index:05d}")) if folder else ()
     return Generated(item, model.modality.text(item), paths[0] if paths else None, paths, seed, index)
@@ -131,7 +143,8 @@ def _folder(out: Path | str | None) -> Path | None:
     return folder
 
 
-def _check(n: int, seed: int) -> None:
+def check_numbers(n: int, seed: int) -> None:
+    """Refuse a number of items or a seed that is out of range."""
     if not 1 <= n <= MOST_ITEMS:
         raise InvalidRecipe("the number of items is out of range", given=n, allowed=f"1 to {MOST_ITEMS}")
     if not 0 <= seed < 2**62:

@@ -61,12 +61,13 @@ def prompt_parts(
     Raises:
         Unsupported: the model has no use for a prompt.
         InvalidRecipe: the prompt and ``--condition`` name the same thing.
+        DataError: a prompt that is empty, or that the model's vocabulary cannot write.
     """
     conditions = dict(given)
     if prompt is None:
         return None, conditions
     if model.family.target.form is Form.TOKENS and model.modality.shown is model.modality:
-        return model.modality.encode(model.modality.read(_raw(model.modality, prompt))), conditions
+        return model.modality.encode_prompt(model.modality.read(_raw(model.modality, prompt))), conditions
     texts = [name for name, modality in known.items() if modality.name == "text"]
     if len(texts) != 1:
         raise Unsupported("this model takes no prompt", given=prompt, cure="use --condition NAME=VALUE")

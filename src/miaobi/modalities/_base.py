@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from miaobi.modalities._tokenizers import Tokenizer
 from miaobi.plugins import name_of
 from miaobi.types import Field, Form, Settings, Spec
 
@@ -58,6 +59,11 @@ class Modality(ABC):
         """What samples become and metrics see: itself, or what a representation is of."""
         return self
 
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """How its tokens spell a text; ``None`` where they do not."""
+        return None
+
     @abstractmethod
     def read(self, raw: Raw) -> Item:
         """The item in ``raw`` (a path, text, bytes, an array, or whatever a table holds), cleaned and normalised.
@@ -85,6 +91,14 @@ class Modality(ABC):
     @abstractmethod
     def encode(self, item: Item) -> np.ndarray:
         """The array of an item."""
+
+    def encode_prompt(self, item: Item) -> np.ndarray:
+        """The array of the beginning of an item, whole.
+
+        Raises:
+            DataError: nothing that an item could begin with.
+        """
+        return self.encode(item)
 
     def encode_many(self, items: Sequence[Item]) -> list[np.ndarray]:
         """The arrays of several items."""

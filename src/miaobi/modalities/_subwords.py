@@ -14,7 +14,14 @@ from tokenizers import Tokenizer as Engine
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from miaobi.errors import CorruptFile
-from miaobi.modalities._tokenizers import REPLACEMENT, Streamer, Tokenizer, WindowStreamer
+from miaobi.modalities._tokenizers import (
+    REPLACEMENT,
+    Streamer,
+    Tokenizer,
+    WindowStreamer,
+    Words,
+    words_in_context,
+)
 
 FILE = "tokenizer.json"
 SMALLEST = 256
@@ -102,6 +109,9 @@ class Subwords(Tokenizer):
     @property
     def newline(self) -> int | None:
         return self._vocabulary.get("\n" if self._bytes is None else _letter(ord("\n")))
+
+    def words(self) -> tuple[Words, Words]:
+        return words_in_context(self.decode, self.size) if self._bytes is None else super().words()
 
     def streamer(self) -> Streamer:
         return WindowStreamer(self.decode) if self._bytes is None else super().streamer()

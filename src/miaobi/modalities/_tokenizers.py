@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,6 +13,7 @@ import numpy as np
 REPLACEMENT = "\ufffd"
 """What an unknown or invalid token is written as."""
 _MOST_HELD = 16
+Words = Sequence[bytes | None]
 
 
 class Streamer(Protocol):
@@ -75,6 +76,38 @@ class Tokenizer(ABC):
     def streamer(self) -> Streamer:
         """A fresh incremental decoder: what it gives, joined, equals `decode` of all the tokens."""
         return ByteStreamer(self.token_bytes)
+
+    def words(self) -> tuple[Words, Words]:
+        """The bytes of every token after another one, and at the start of a text; ``None`` for one without its own.
+
+        The same object twice where the place makes no difference.
+        """
+        words = [self.token_bytes(token) or None for token in range(self.size)]
+        words = [None if word == REPLACEMENT.encode() else word for word in words]
+        return words, words
+
+
+def words_in_context(decode: Callable[[np.ndarray], str], size: int) -> tuple[Words, Words]:
+    """`Tokenizer.words` where tokens depend on their neighbours: those that say the same after two different ones.
+
+    Tokens that are part of a character, or change what is around them, have no text of their own and come out ``None``.
+    """
+    alone = [decode(np.array([token])) for token in range(size)]
+    anchors = [token for token, text in enumerate(alone) if text.isascii() and text.isalnum()][:2]
+
+    def added(anchor: int, token: int) -> str | None:
+        before, both = alone[anchor], decode(np.array([anchor, token]))
+        return both[len(before) :] if both.startswith(before) else None
+
+    later: list[bytes | None] = []
+    for token in range(size):
+        forms = {added(anchor, token) for anchor in anchors}
+        later.append(_own(forms.pop()) if len(forms) == 1 else None)
+    return later, [_own(text) for text in alone]
+
+
+def _own(text: str | None) -> bytes | None:
+    return text.encode() if text and REPLACEMENT not in text else None
 
 
 class ByteStreamer:

@@ -146,6 +146,19 @@ class Text(Modality):
                 break
         return np.concatenate(found)
 
+    def encode_prompt(self, item: Item) -> np.ndarray:
+        tokens, unknown = self.tokenizer.encode(item), self.tokenizer.unknown
+        if not len(tokens):
+            raise DataError("the prompt is empty", cure="leave it out, or give the start of a text")
+        if unknown is not None and (tokens == unknown).any():
+            strange = sorted({letter for letter in str(item) if unknown in self.tokenizer.encode(letter)})
+            raise DataError(
+                "the prompt has characters that are not in the model's vocabulary",
+                given="".join(strange),
+                cure="leave them out, or train on texts that have them",
+            )
+        return tokens
+
     def pieces(self, item: Item) -> Iterator[np.ndarray]:
         """The tokens of a stream, ``int64`` a stretch at a time; together they are `encode`'s."""
         return self.tokenizer.pieces(item)

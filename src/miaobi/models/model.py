@@ -28,3 +28,6 @@ class Model:
     info: dict[str, Any] = field(default_factory=dict)
     parts: dict[str, Model] = field(default_factory=dict)
     supplies: dict[str, Model] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.family.tokenizer = self.modality.tokenizer

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from miaobi.errors import RequestError
 from miaobi.families._layout import Layout
-from miaobi.sampling.decoding import Engine, Request, Token
+from miaobi.sampling.beam import BeamControls, search
+from miaobi.sampling.decoding import Engine, Output, Request, Stepping, Token, decode
 from miaobi.sampling.spelling import Speller, Spelling
 from miaobi.sampling.streaming import TextStream
 from miaobi.sampling.token_controls import TokenControls
@@ -21,6 +23,20 @@ PREFIXES = 8
 """Shared beginnings that a family's engine remembers."""
 
 
+class Making(Protocol):
+    """How a family makes requests: one a seed."""
+
+    def __call__(
+        self,
+        conditions: Mapping[str, Field],
+        prefix: Field | None,
+        lengths: Tensor | None,
+        controls: Any,
+        seeds: Tensor,
+    ) -> list[Request]:
+        """See `make_requests`."""
+
+
 class TokenEngine:
     """The engine in a family's terms: `add` takes one item's conditions and prefix (batches of one).
 
@@ -28,10 +44,14 @@ class TokenEngine:
         layout: of the family.
         engine: over its network.
         tokenizer: the text of its tokens, for controls of text and for `stream`; ``None``: they are refused.
+        make: how it makes requests; ``None``: from conditions that are a prefix.
     """
 
-    def __init__(self, layout: Layout, engine: Engine, tokenizer: Speller | None = None) -> None:
+    def __init__(
+        self, layout: Layout, engine: Engine, tokenizer: Speller | None = None, make: Making | None = None
+    ) -> None:
         self.layout, self.inner, self.tokenizer = layout, engine, tokenizer
+        self.make: Making = make or partial(make_requests, layout, tokenizer=tokenizer)
 
     def __len__(self) -> int:
         return len(self.inner)
@@ -87,6 +107,12 @@ class TokenEngine:
     def _request(
         self, conditions: dict[str, Field], prefix: Field | None, controls: TokenControls, seed: int
     ) -> Request:
+        if isinstance(controls, BeamControls) and controls.beams is not None:
+            raise RequestError(
+                "a beam search has no next token to give: which is best shows at the end",
+                given=f"beams = {controls.beams}",
+                cure="leave beams out, or sample instead of streaming",
+            )
         if controls.best_of > 1:
             raise RequestError(
                 "the best of several items is known only when all are made",
@@ -96,7 +122,17 @@ class TokenEngine:
         if not -(2**63) <= seed < 2**63:
             raise RequestError("the seed is out of range", given=seed, allowed="64-bit integers")
         seeds = torch.tensor([seed])
-        return make_requests(self.layout, conditions, prefix, None, controls, seeds, self.tokenizer)[0]
+        return self.make(conditions, prefix, None, controls, seeds)[0]
+
+
+def complete(
+    network: Stepping, output: Output, requests: Sequence[Request], dtype: torch.dtype | None = None
+) -> list[tuple[list[int], float]]:
+    """Each request's tokens (the end token too) and their log-probability: drawn, or searched for with beams."""
+    controls = requests[0].controls if requests else None
+    if isinstance(controls, BeamControls) and controls.beams is not None:
+        return search(network, output, requests, dtype)
+    return decode(Engine(network, output, dtype=dtype), requests)
 
 
 def make_requests(

@@ -19,10 +19,10 @@ from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._cross_entropy import head_loss, token_nats
 from miaobi.families._layout import Layout
-from miaobi.families._token_requests import PREFIXES, TokenEngine, gather, make_requests
+from miaobi.families._token_requests import PREFIXES, TokenEngine, complete, gather, make_requests
 from miaobi.networks import Network, TokenNetwork
-from miaobi.sampling.decoding import Engine, decode
-from miaobi.sampling.token_controls import TokenControls
+from miaobi.sampling.beam import BeamControls
+from miaobi.sampling.decoding import Engine, Request
 from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
 
 
@@ -37,8 +37,8 @@ class Autoregressive(Family):
 
         label_smoothing: float = Value(0.0, ge=0, lt=1, description="share of the target spread over the vocabulary")
 
-    class Controls(TokenControls, _base.Controls):
-        """How tokens are drawn."""
+    class Controls(BeamControls, _base.Controls):
+        """How tokens are drawn or searched for."""
 
     targets = frozenset({Form.TOKENS})
     roles: ClassVar[dict[str, str]] = {"network": "transformer"}
@@ -59,12 +59,17 @@ class Autoregressive(Family):
                 given=type(self.network).__name__,
                 cure="choose transformer, lstm, gru, rnn or causal_convolutional",
             )
-        self.layout = Layout(target, conditions)
+        self.layout = self.lay_out(target, conditions)
 
     @classmethod
     def ports(cls, config: Config, target: Spec, conditions: Mapping[str, Spec]) -> dict[str, Ports]:
-        port = Layout(target, conditions).port
+        port = cls.lay_out(target, conditions).port
         return {"network": Ports(port, port, {})}
+
+    @classmethod
+    def lay_out(cls, target: Spec, conditions: Mapping[str, Spec]) -> Layout:
+        """What is one sequence: conditions too, here."""
+        return Layout(target, conditions)
 
     @classmethod
     def metric(cls, form: Form) -> str:
@@ -102,17 +107,16 @@ class Autoregressive(Family):
         seeds: Tensor,
     ) -> Samples:
         """Items with their prefix, without begin and end; ``log_probs`` are of what was drawn, before any control."""
-        controls = controls or self.Controls()
-        requests = make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
         with _evaluating(self.network):
-            drawn = decode(Engine(self.network, self.layout.outputs, dtype=self.precision), requests)
+            requests = self.requests(conditions, prefix, lengths, controls or self.Controls(), seeds)
+            drawn = complete(self.network, self.layout.outputs, requests, self.precision)
         return gather(self.layout, requests, drawn, self.device)
 
     def engine(self, slots: int) -> TokenEngine:
         """The decoding engine, for streaming and serving."""
         self.eval()
         engine = Engine(self.network, self.layout.outputs, slots=slots, dtype=self.precision, prefixes=PREFIXES)
-        return TokenEngine(self.layout, engine, self.tokenizer)
+        return TokenEngine(self.layout, engine, self.tokenizer, self.requests)
 
     def stream(
         self,
@@ -124,6 +128,17 @@ class Autoregressive(Family):
     ) -> Iterator[str]:
         """The text of one item as it is drawn, without its prefix; see `TokenEngine.stream`."""
         return self.engine(1).stream(conditions, prefix=prefix, controls=controls or self.Controls(), seed=seed)
+
+    def requests(
+        self,
+        conditions: Mapping[str, Field],
+        prefix: Field | None,
+        lengths: Tensor | None,
+        controls: Controls,
+        seeds: Tensor,
+    ) -> list[Request]:
+        """What the engine is asked for, one request a seed."""
+        return make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
 
     def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden states ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``."""

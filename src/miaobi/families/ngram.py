@@ -18,10 +18,10 @@ from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._counts import NONE, Counts
 from miaobi.families._layout import Layout
-from miaobi.families._token_requests import TokenEngine, gather, make_requests
+from miaobi.families._token_requests import TokenEngine, complete, gather, make_requests
 from miaobi.networks import Network
-from miaobi.sampling.decoding import Engine, decode
-from miaobi.sampling.token_controls import TokenControls
+from miaobi.sampling.beam import BeamControls
+from miaobi.sampling.decoding import Engine
 from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
 
 MAX_LABELS = 1 << 16
@@ -35,8 +35,8 @@ class NGram(Family):
 
         order: int = Value(4, ge=1, le=12, description="longest sequence counted; contexts are one shorter")
 
-    class Controls(TokenControls, _base.Controls):
-        """How tokens are drawn."""
+    class Controls(BeamControls, _base.Controls):
+        """How tokens are drawn or searched for."""
 
     targets = frozenset({Form.TOKENS})
     roles: ClassVar[dict[str, str]] = {}
@@ -104,7 +104,7 @@ class NGram(Family):
         """Items with their prefix, without begin and end; ``log_probs`` are of what was drawn, before any control."""
         controls = controls or self.Controls()
         requests = make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
-        drawn = decode(Engine(_Stepper(self), self.layout.outputs), requests)
+        drawn = complete(_Stepper(self), self.layout.outputs, requests)
         return gather(self.layout, requests, drawn, self.device)
 
     def engine(self, slots: int) -> TokenEngine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from miaobi import plugins
 from miaobi.networks._base import Cache, Network, NetworkConfig, SizeTable, TokenNetwork, embed_tokens
 from miaobi.networks._conditioner import Conditioner, Conditioning
+from miaobi.networks._reading import ReadingNetwork
 
 __all__ = [
     "Cache",
@@ -12,6 +13,7 @@ __all__ = [
     "Conditioning",
     "Network",
     "NetworkConfig",
+    "ReadingNetwork",
     "SizeTable",
     "TokenNetwork",
     "embed_tokens",

@@ -6,6 +6,7 @@ guidance possible (Ho and Salimans 2022, "Classifier-free diffusion guidance").
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -13,6 +14,11 @@ from pydantic import Field as Value
 from torch import Tensor, nn
 
 from miaobi.types import Condition, Field, Form, Settings, Spec
+
+_COARSE = 4
+"""Extent that a tensor is brought down to where it is pooled, along its shortest axis."""
+_FINE = 256
+"""Positions that it is brought down to where they are attended to."""
 
 
 class Conditioning(Settings):
@@ -22,9 +28,13 @@ class Conditioning(Settings):
     """
 
     how: Literal["vector", "sequence", "spatial"] | None = Value(
-        None, description="default: spatial for what has the space of the network's own input or output, else vector"
+        None,
+        description="default: spatial for what has the space of the network's own input or output, else vector; "
+        "networks that read their conditions keep all but labels apart",
     )
-    depth: int = Value(1, ge=0, le=12, description="layers of the token encoder")
+    depth: int | None = Value(
+        None, ge=0, le=12, description="layers of the token encoder; default 1, or none under a network's own encoder"
+    )
 
 
 class Conditioner(nn.Module):
@@ -38,20 +48,30 @@ class Conditioner(nn.Module):
         options: how each enters, as far as it is said.
         width: numbers a vector.
         space: of what conditions can be laid over; empty where they cannot.
+        apart: whether all but labels are sequences, where ``options`` do not say, and tensors keep up to 256 positions
+            instead of a few.
+        depth: layers of the token encoder, where ``options`` do not say.
     """
 
     def __init__(
-        self, specs: dict[str, Spec], options: dict[str, Conditioning], width: int, space: tuple[int, ...] = ()
+        self,
+        specs: dict[str, Spec],
+        options: dict[str, Conditioning],
+        width: int,
+        space: tuple[int, ...] = (),
+        *,
+        apart: bool = False,
+        depth: int = 1,
     ) -> None:
         super().__init__()
         self.specs = dict(specs)
         self.how = {
-            name: options.get(name, Conditioning()).how or ("spatial" if space and spec.space == space else "vector")
-            for name, spec in specs.items()
+            name: options.get(name, Conditioning()).how or _usual(spec, space, apart) for name, spec in specs.items()
         }
+        depths = {name: one.depth for name, one in options.items() if one.depth is not None}
         self.encoders = nn.ModuleDict(
             {
-                name: _encoder(spec, options.get(name, Conditioning()), width)
+                name: _encoder(spec, depths.get(name, depth), width, apart)
                 for name, spec in specs.items()
                 if self.how[name] != "spatial"
             }
@@ -78,10 +98,11 @@ class Conditioner(nn.Module):
                 weights = mask.to(sequence.dtype)
                 pooled = (sequence * weights[..., None]).sum(1) / weights.sum(1, keepdim=True).clamp(min=1)
                 vector = pooled if vector is None else vector + pooled
+        apart = _visible(sequences, masks) if sequences else (None, None)
         return Condition(
             vector=vector,
-            sequence=torch.cat(sequences, 1) if sequences else None,
-            mask=torch.cat(masks, 1) if masks else None,
+            sequence=apart[0],
+            mask=apart[1],
             spatial=torch.cat(spatial, 1) if spatial else None,
         )
 
@@ -133,7 +154,7 @@ class _TokenEncoder(nn.Module):
         mask = field.mask()
         if mask.shape[1] == 0:
             empty = torch.zeros(len(field), 1, self.embedding.embedding_dim, device=mask.device)
-            return empty, torch.ones(len(field), 1, dtype=torch.bool, device=mask.device)
+            return empty, torch.zeros(len(field), 1, dtype=torch.bool, device=mask.device)
         x = self.embedding(field.values) * mask[..., None]
         if self.layers is not None and self.out is not None:
             lengths = mask.sum(1).clamp(min=1).cpu()
@@ -146,17 +167,17 @@ class _TokenEncoder(nn.Module):
 
 
 class _TensorEncoder(nn.Module):
-    def __init__(self, spec: Spec, width: int) -> None:
+    def __init__(self, spec: Spec, width: int, fine: bool) -> None:
         super().__init__()
         convolution = {0: None, 1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[spec.dims]
         layers: list[nn.Module] = []
-        channels, extent = spec.channels, min(spec.space, default=1)
+        channels, extents = spec.channels, spec.space
         if convolution is None:
             layers = [nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width)]
         else:
-            while extent > 4 or not layers:
+            while not layers or (math.prod(extents) > _FINE if fine else min(extents) > _COARSE):
                 layers += [convolution(channels, width, 3, stride=2, padding=1), nn.SiLU()]
-                channels, extent = width, (extent + 1) // 2
+                channels, extents = width, tuple((extent + 1) // 2 for extent in extents)
             layers.append(convolution(width, width, 1))
         self.layers = nn.Sequential(*layers)
 
@@ -166,9 +187,24 @@ class _TensorEncoder(nn.Module):
         return x, torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
 
 
-def _encoder(spec: Spec, options: Conditioning, width: int) -> nn.Module:
+def _usual(spec: Spec, space: tuple[int, ...], apart: bool) -> str:
+    if space and spec.space == space:
+        return "spatial"
+    return "sequence" if apart and spec.form is not Form.LABEL else "vector"
+
+
+def _visible(sequences: list[Tensor], masks: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """Sequences end to end; a row of nothing but empty ones shows a zero, so that attention has where to look."""
+    sequence, mask = torch.cat(sequences, 1), torch.cat(masks, 1)
+    sequence = sequence * mask[..., None]
+    first = torch.zeros_like(mask)
+    first[:, 0] = True
+    return sequence, mask | (first & ~mask.any(1, keepdim=True))
+
+
+def _encoder(spec: Spec, depth: int, width: int, fine: bool) -> nn.Module:
     if spec.form is Form.LABEL:
         return _LabelEncoder(spec, width)
     if spec.form is Form.TOKENS:
-        return _TokenEncoder(spec, options.depth, width)
-    return _TensorEncoder(spec, width)
+        return _TokenEncoder(spec, depth, width)
+    return _TensorEncoder(spec, width, fine)

@@ -11,7 +11,7 @@ from torch import Tensor
 from miaobi.networks._attention import PLAIN_UP_TO
 
 
-def full_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+def full_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:
     """Attention without order.
 
     Args:
@@ -19,6 +19,7 @@ def full_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) 
         k: ``[B, H, S, D]``.
         v: as ``k``.
         mask: ``[B, S]`` bool, true at keys that may be seen; every row sees one at least.
+        dropout: share of attention weights dropped.
 
     Returns:
         ``[B, H, L, D]``.
@@ -28,8 +29,9 @@ def full_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) 
         scores = q @ k.transpose(2, 3)
         if allowed is not None:
             scores = scores.masked_fill(~allowed, float("-inf"))
-        return scores.softmax(-1) @ v
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, scale=1.0)
+        weights = F.dropout(scores.softmax(-1), dropout) if dropout else scores.softmax(-1)
+        return weights @ v
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout, scale=1.0)
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:

@@ -48,7 +48,7 @@ class Recurrent(TokenNetwork):
         self.embedding = new_embedding(source.vocabulary, config.width)
         nn.init.normal_(self.embedding.weight)
         self.layers = cell(config.width, config.hidden, config.depth, batch_first=True, dropout=between)
-        _initialise(self.layers)
+        initialise(self.layers)
         self.output = new_head(config.hidden, target.vocabulary)
         self.dropout = nn.Dropout(config.dropout)
 
@@ -102,7 +102,7 @@ class Recurrent(TokenNetwork):
 
 
 @torch.no_grad()
-def _initialise(layers: nn.RNNBase) -> None:
+def initialise(layers: nn.RNNBase) -> None:
     """Inputs keep their variance and states their length (orthogonal: Saxe et al. 2014).
 
     PyTorch's own are smaller: layers above the first see next to nothing, and learning rests at the unigram for

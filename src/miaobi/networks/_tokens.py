@@ -10,6 +10,21 @@ from miaobi.types import Form, Spec
 
 
 def require_token_ports(name: str, source: Spec, target: Spec, conditions: dict[str, Spec]) -> None:
+    """Refuse anything but one token vocabulary in and out, and conditions of the network's own.
+
+    Raises:
+        Unsupported: naming what could.
+    """
+    require_one_vocabulary(name, source, target)
+    if conditions:
+        raise Unsupported(
+            f"{name} takes its conditions as a prefix of tokens, which the family lays out",
+            given=sorted(conditions),
+            cure="use a family that does, such as autoregressive",
+        )
+
+
+def require_one_vocabulary(name: str, source: Spec, target: Spec) -> None:
     """Refuse anything but one token vocabulary in and out.
 
     Raises:
@@ -20,12 +35,6 @@ def require_token_ports(name: str, source: Spec, target: Spec, conditions: dict[
             f"{name} maps tokens to tokens of the same vocabulary",
             given=f"{source.form} ({source.vocabulary}) to {target.form} ({target.vocabulary})",
             cure="use convolutional or mlp for tensors",
-        )
-    if conditions:
-        raise Unsupported(
-            f"{name} takes its conditions as a prefix of tokens, which the family lays out",
-            given=sorted(conditions),
-            cure="use a family that does, such as autoregressive",
         )
 
 
@@ -48,6 +57,8 @@ class Unpacked:
 
     Args:
         segments: ``[B, L]``: which item a position belongs to; an item is a run of equal numbers.
+
+    ``owners [items]`` are the rows that they stand in.
     """
 
     def __init__(self, segments: Tensor) -> None:
@@ -57,6 +68,7 @@ class Unpacked:
         self.row = starts.flatten().cumsum(0) - 1
         index = torch.arange(segments.numel(), device=segments.device)
         self.column = index - index[starts.flatten()][self.row]
+        self.owners = index[starts.flatten()] // segments.shape[1]
 
     def split(self, x: Tensor) -> Tensor:
         """``[B, L, ...]`` to ``[items, longest, ...]``, zero past each item's end."""

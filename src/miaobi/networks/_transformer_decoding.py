@@ -1,4 +1,4 @@
-"""Decoding with a `Transformer`: weights arranged for one token at a time, and a preallocated cache.
+"""Decoding with a Transformer: weights arranged for one token at a time, and a preallocated cache.
 
 A step is bound by reading weights and by the number of operations, not by arithmetic. So matrices that read the same
 input are joined, norm weights and scales are folded into the matrices that follow them, matrices are stored in oneDNN's
@@ -19,13 +19,14 @@ from miaobi.networks._cpu import pack_linear, packed_linear, packed_linear_add
 from miaobi.networks._functions import rotary_tables
 
 if TYPE_CHECKING:
+    from miaobi.networks.encoder_decoder import EncoderDecoder
     from miaobi.networks.transformer import Transformer
 
 Place = tuple[Tensor, Tensor]
 """Rows and positions, each ``[N]``, of tokens to be stored."""
 
 
-class _Matrix:
+class Matrix:
     """A frozen linear map, packed where that is possible."""
 
     def __init__(self, weight: Tensor, dtype: torch.dtype) -> None:
@@ -58,17 +59,17 @@ class _LayerWeights:
             self.scale = torch.cat([q_scale, k_scale]).float()
         before = layer.input_layernorm.weight * root
         between = layer.post_attention_layernorm.weight * root
-        self.qkv = _Matrix(torch.cat([q, k, attention.v_proj.weight]) * before, dtype)
-        self.out = _Matrix(attention.o_proj.weight, dtype)
-        self.gate_up = _Matrix(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * between, dtype)
-        self.down = _Matrix(mlp.down_proj.weight, dtype)
+        self.qkv = Matrix(torch.cat([q, k, attention.v_proj.weight]) * before, dtype)
+        self.out = Matrix(attention.o_proj.weight, dtype)
+        self.gate_up = Matrix(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * between, dtype)
+        self.down = Matrix(mlp.down_proj.weight, dtype)
 
 
 class Weights:
     """A network's weights as they are now, prepared for decoding in ``dtype``."""
 
     @torch.no_grad()
-    def __init__(self, network: Transformer, dtype: torch.dtype) -> None:
+    def __init__(self, network: Transformer | EncoderDecoder, dtype: torch.dtype) -> None:
         config = network.config
         self.dtype, self.device = dtype, network.head.device
         self.heads, self.key_heads, self.head_size = config.heads, config.key_count, config.head_size
@@ -76,7 +77,7 @@ class Weights:
         self.turned = config.heads + config.key_count
         self.embedding = network.embed_tokens.weight.to(dtype, copy=True)
         self.layers = [_LayerWeights(layer, config, dtype) for layer in network.layers]
-        self.last = _Matrix(network.head * network.norm.weight * config.width**0.5, torch.float32)
+        self.last = Matrix(network.head * network.norm.weight * config.width**0.5, torch.float32)
         self.floor = torch.tensor((config.width * config.eps) ** 0.5, device=self.device)
         self.head_floor = torch.tensor((config.head_size * config.eps) ** 0.5, device=self.device)
 
@@ -90,22 +91,22 @@ class Weights:
 
         The first two are turned by ``turn [..., 1, head / 2]``.
         """
-        qkv = layer.qkv(_unit(x, self.floor)).float().unflatten(-1, (-1, self.head_size))
+        qkv = layer.qkv(unit(x, self.floor)).float().unflatten(-1, (-1, self.head_size))
         qk, v = qkv.narrow(-2, 0, self.turned), qkv.narrow(-2, self.turned, self.key_heads)
         if layer.scale is not None:
-            qk = _unit(qk, self.head_floor) * layer.scale
+            qk = unit(qk, self.head_floor) * layer.scale
         pairs = torch.view_as_complex(qk.unflatten(-1, (-1, 2))) * turn
         qk = torch.view_as_real(pairs).flatten(-2)
         return qk.narrow(-2, 0, self.heads), qk.narrow(-2, self.heads, self.key_heads), v
 
     def feed_forward(self, layer: _LayerWeights, x: Tensor) -> Tensor:
         """``x`` plus its SwiGLU branch."""
-        gate, up = layer.gate_up(_unit(x, self.floor)).chunk(2, -1)
+        gate, up = layer.gate_up(unit(x, self.floor)).chunk(2, -1)
         return layer.down.add(F.silu(gate).mul_(up), x)
 
     def logits(self, x: Tensor) -> Tensor:
         """``[..., V]`` float32."""
-        return self.last(_unit(x.float(), self.floor))
+        return self.last(unit(x.float(), self.floor))
 
 
 class TransformerCache:
@@ -149,12 +150,12 @@ class TransformerCache:
         hidden = torch.arange(end, device=tokens.device) > positions[..., None]
         mask = torch.zeros(hidden.shape, device=tokens.device).masked_fill_(hidden, float("-inf"))[:, None]
         turn = self.turns[positions.clamp(max=self.span - 1)][:, :, None]
-        x = self.weights.embedding[tokens]
+        x = self._embed(tokens)
         for index, layer in enumerate(self.weights.layers):
             q, k, v = self.weights.queries(layer, x, turn)
             self._store(index, k[rows, columns], v[rows, columns], (rows, positions[rows, columns]))
             out = self._attend(index, q.transpose(1, 2), end, mask).transpose(1, 2).flatten(2)
-            x = self.weights.feed_forward(layer, layer.out.add(out.to(x.dtype), x))
+            x = self.weights.feed_forward(layer, self._read(index, layer.out.add(out.to(x.dtype), x)))
         self.lengths = self.lengths + lengths
         self._measure()
         return self.weights.logits(x[torch.arange(len(x), device=x.device), lengths - 1])
@@ -165,12 +166,12 @@ class TransformerCache:
         end = self.longest + 1
         self._require(end)
         turn, place, mask = self._level_step() if self.level else self._ragged_step()
-        x = self.weights.embedding[tokens]
+        x = self._embed(tokens)
         for index, layer in enumerate(self.weights.layers):
             q, k, v = self.weights.queries(layer, x, turn)
             self._store(index, k, v, place)
             out = self._attend(index, q.unsqueeze(2), end, mask).flatten(1)
-            x = self.weights.feed_forward(layer, layer.out.add(out.to(x.dtype), x))
+            x = self.weights.feed_forward(layer, self._read(index, layer.out.add(out.to(x.dtype), x)))
         self.lengths = self.lengths + 1
         self.longest = end
         return self.weights.logits(x)
@@ -194,14 +195,15 @@ class TransformerCache:
 
     def _attend(self, index: int, q: Tensor, end: int, mask: Tensor | None) -> Tensor:
         """``q [rows, heads, L, head]`` against the first ``end`` positions, under ``mask [rows, 1, L, end]``."""
-        rows, heads, length, size = q.shape
-        flat = rows * self.weights.key_heads
-        keys = self.keys[index].view(flat, self.span, size).narrow(1, 0, end)
-        values = self.values[index].view(flat, self.span, size).narrow(1, 0, end)
-        scores = torch.bmm(q.reshape(flat, -1, size), keys.mT)
-        if mask is not None:
-            scores = (scores.view(rows, heads, length, end) + mask).view(flat, -1, end)
-        return torch.bmm(scores.softmax(-1), values).view(rows, heads, length, size)
+        return attend(q, self.keys[index].narrow(2, 0, end), self.values[index].narrow(2, 0, end), mask)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """What tokens ``[rows]`` or ``[rows, L]`` enter the first layer as."""
+        return self.weights.embedding[tokens]
+
+    def _read(self, index: int, x: Tensor) -> Tensor:
+        """``x [rows, D]`` or ``[rows, L, D]`` between a layer's attention and its feed-forward branch."""
+        return x
 
     def _require(self, span: int) -> None:
         if span > self.span:
@@ -220,7 +222,17 @@ class TransformerCache:
         return new
 
 
-def _unit(x: Tensor, floor: Tensor) -> Tensor:
+def attend(q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    """``q [rows, heads, L, head]`` against ``[rows, key heads, S, head]``, under ``mask [rows, 1, L or 1, S]``."""
+    rows, heads, length, size = q.shape
+    keys, values = keys.flatten(0, 1), values.flatten(0, 1)
+    scores = torch.bmm(q.reshape(len(keys), -1, size), keys.mT)
+    if mask is not None:
+        scores = (scores.view(rows, heads, length, -1) + mask).view(scores.shape)
+    return torch.bmm(scores.softmax(-1), values).view(rows, heads, length, size)
+
+
+def unit(x: Tensor, floor: Tensor) -> Tensor:
     """``x / sqrt(|x|^2 + floor^2)`` over the last axis: root-mean-square normalisation but for a factor sqrt(width)."""
     return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).hypot_(floor.to(x.dtype))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from miaobi.errors import RequestError
 from miaobi.sampling.drawing import Drawing
 from miaobi.sampling.noise import derive_one
-from miaobi.sampling.prefixes import Prefixes
+from miaobi.sampling.prefixes import Prefixes, feed
 from miaobi.sampling.requests import Active, Output, Request, Token
 
 __all__ = ["Engine", "Output", "Request", "Stepping", "Token", "decode"]
@@ -143,8 +143,15 @@ class Engine:
         for active in new:
             active.fed = max(len(context) for context in active.contexts(limit))
         fresh = not any(active.drawn for active in new)
-        span, under_way = self._span(new, contexts), bool(self._active)
-        cache, logits = self.prefixes.feed(contexts, span, self._empty, keep=fresh)
+        span, sources = self._span(new, contexts), [source for active in new for source in active.sources()]
+        if sources[0] is None:
+            cache, logits = self.prefixes.feed(contexts, span, self._empty, keep=fresh)
+        else:
+            # Contexts that are alike do not begin alike where each reads something of its own.
+            cache = self._empty(len(contexts), span)
+            cache.tell(sources)
+            logits = feed(self.network, contexts, cache)
+        under_way = bool(self._active)
         self._room = max(span, self._room) if under_way else span
         self._cache = self._cache.join(cache) if under_way else cache
         self._logits = torch.cat([self._logits, logits]) if under_way else logits

@@ -98,7 +98,7 @@ class Prefixes:
         """Contexts that all go on from one kept prefix (or from nothing)."""
         if not start:
             cache = empty(len(contexts), span)
-            return cache, self._fed(contexts, cache)
+            return cache, feed(self._network, contexts, cache)
         kept, after = self._kept[start]
         rests = [context[len(start) :] for context in contexts]
         if not any(rests):
@@ -111,13 +111,15 @@ class Prefixes:
             order = torch.tensor([*range(1, whole + 1), 0, *range(whole + 1, len(contexts))], device=logits.device)
             return _spread(kept, 1).join(cache).select(order), torch.cat([after, logits])[order]
         cache = _spread(kept, len(contexts)).join(empty(0, span))
-        return cache, self._fed(rests, cache)
+        return cache, feed(self._network, rests, cache)
 
-    def _fed(self, contexts: Sequence[Context], cache: Any) -> Tensor:
-        device = cache.lengths.device
-        lengths = torch.tensor([len(context) for context in contexts], device=device)
-        rows = [torch.tensor(context, device=device) for context in contexts]
-        return self._network.prefill(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths, cache)
+
+def feed(network: Prefilling, contexts: Sequence[Context], cache: Any) -> Tensor:
+    """Prefill a row of ``cache`` a context; the logits ``[rows, V]`` after each."""
+    device = cache.lengths.device
+    lengths = torch.tensor([len(context) for context in contexts], device=device)
+    rows = [torch.tensor(context, device=device) for context in contexts]
+    return network.prefill(torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), lengths, cache)
 
 
 def _spread(cache: Any, rows: int) -> Any:

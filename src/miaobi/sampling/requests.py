@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -55,6 +55,8 @@ class Request:
         bias: what is added to the logits of tokens.
         constraint: what the drawn text must be.
         watch: makes the text of what is drawn, which ends the request once it holds a stop string.
+        source: what a network that reads its conditions is told (`ReadingNetwork.sources`), for all requests or none.
+        free_source: the same with conditions absent.
     """
 
     tokens: tuple[int, ...]
@@ -67,6 +69,8 @@ class Request:
     bias: Mapping[int, float] = field(default_factory=dict)
     constraint: Constraint | None = None
     watch: Callable[[], TextStream] | None = None
+    source: Any = None
+    free_source: Any = None
 
 
 class Token(NamedTuple):
@@ -113,6 +117,10 @@ class Active:
         """What each of its rows is fed: everything or, past the limit, the head and the newest half of what fits."""
         starts = [self.request.tokens, self.request.free] if self.guided else [self.request.tokens]
         return [self._context(start or (), limit) for start in starts]
+
+    def sources(self) -> list[Any]:
+        """What each of its rows reads."""
+        return [self.request.source, self.request.free_source][: self.width]
 
     def _context(self, start: tuple[int, ...], limit: int | None) -> list[int]:
         tokens = [*start, *self.drawn]

@@ -48,7 +48,7 @@ class BeamControls(TokenControls):
         shaping = [name for name in fields if name not in _SEARCHED]
         idle = [name for name in shaping if getattr(self, name) != fields[name].get_default(call_default_factory=True)]
         if idle and not (idle == ["temperature"] and self.temperature == 0):
-            raise ValueError(f"beam search draws nothing: leave {', '.join(idle)} out, or beams")
+            raise ValueError(f"beam search takes max_length and guidance only: leave {', '.join(idle)} out, or beams")
         return self
 
 

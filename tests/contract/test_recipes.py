@@ -65,7 +65,8 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
             for key, said in one.data.condition.items()
         }
         family = models.build(one, target, conditions, parts)
-        done[name] = PartCodec(Model(family.eval(), modality))
+        if name:
+            done[name] = PartCodec(Model(family.eval(), modality))
         yield one, family, modality
 
 

@@ -19,6 +19,7 @@ from benchmarks._pictures import sheet
 from miaobi import models, training
 from miaobi.data import prepare
 from miaobi.evaluation import Context, evaluate
+from miaobi.evaluation.charts import read_log
 from miaobi.recipe import Recipe
 
 THREADS = int(os.environ.get("MIAOBI_BENCH_THREADS", "1"))
@@ -53,12 +54,16 @@ def _measure(name: str) -> None:
     prepared = prepare(Recipe.load(model.info["recipe"]), fitted=(model.modality, model.conditions))
     context = Context(model, prepared, count=SHOWN, seed=SEED, controls=recipe.evaluate.control)
     sheet([context.real_items, context.generated_items]).save(DOCS / "pictures" / f"recipe-{stem}.png")
+    _, curves = read_log(result.run / "metrics.jsonl")
+    if "diversity" in curves:
+        _plot(curves["diversity"], DOCS / "pictures" / f"diversity-{stem}.png")
     infos = [model.info, *(part.info for part in (model.parts | model.supplies).values())]
     row = {
         "name": name,
         "steps": sum(info["steps"] for info in infos),
         "seconds": sum(info["seconds"] for info in infos),
         "parameters": sum(p.numel() for p in model.family.parameters()),
+        "diversity": "diversity" in curves,
         "machine": machine(),
         "scores": {name: {key: found[key] for key in ("value", "interval", "floor")} for name, found in scores.items()},
     }
@@ -67,9 +72,25 @@ def _measure(name: str) -> None:
     path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
 
 
+def _plot(points: Sequence[tuple[float, float]], path: Path) -> None:
+    """Diversity of live samples as a share of the data's, over the run."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(5, 2.5), layout="constrained")
+    axis.plot(*zip(*points, strict=True), marker=".")
+    axis.set(xlabel="step", ylabel="diversity over data's", ylim=(0, None))
+    figure.savefig(path, dpi=80)
+    plt.close(figure)
+
+
 def _section(row: dict[str, Any]) -> str:
     name, size = row["name"], f"{row['parameters']:,} parameters"
     scores = "\n".join(f"| {figure} | {_cells(found)} |" for figure, found in row["scores"].items())
+    stem = name.replace("/", "-")
+    curve = f"\n![Diversity of {name} over the run](pictures/diversity-{stem}.png)\n" if row["diversity"] else ""
     return f"""
 ## {name}
 
@@ -79,8 +100,8 @@ def _section(row: dict[str, Any]) -> str:
 |---|---|---|---|
 {scores}
 
-![{name}](pictures/recipe-{name.replace("/", "-")}.png)
-"""
+![{name}](pictures/recipe-{stem}.png)
+{curve}"""
 
 
 def _cells(found: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from miaobi.evaluation import Direction, applicable, check, evaluate, extractors
 from miaobi.evaluation.extractors import Extractor
 from miaobi.models import Model, build
 from miaobi.recipe import Recipe
+from miaobi.sampling.token_controls import TokenControls
 from tests.evaluation.stand_ins import Sampler, Uniform, context, data, digits, image, sentences, text
 from tests.support.worlds import write_lines
 
@@ -223,3 +224,19 @@ def test_a_costly_likelihood_is_measured_only_where_it_is_named() -> None:
     )
     assert "likelihood" not in applicable(built, prepared.modality)
     assert applicable(built, prepared.modality)
+
+
+def test_samples_are_scored_as_they_are_given_without_their_stop_string() -> None:
+    drawn = ["ab stop cd", "no end", "stop at once"]
+    modality = text([*drawn, "abcdefghijklmnopqrstuvwxyz "], tokenizer="character")
+    family = Stopping(modality, drawn)
+    made = context(family, data(modality, drawn, drawn), count=3, controls={"stop": ["stop"]})
+    assert sorted(set(made.generated_items)) == ["", "ab ", "no end"]
+    assert [modality.decode(array) for array in made.generated] == made.generated_items
+
+
+class Stopping(Sampler):
+    """`Sampler` that understands stop strings, and draws past them."""
+
+    class Controls(TokenControls, Sampler.Controls):
+        """Those of tokens."""

@@ -194,3 +194,19 @@ def test_no_requests_give_nothing():
     port = Spec(Form.TOKENS, vocabulary=12, max_length=8)
     net = Transformer(Transformer.Config(width=32, depth=1, heads=2), port, port, {})
     assert search(net, OUTPUT, []) == []
+
+
+def test_no_more_rows_at_once_than_are_allowed():
+    net = Table(garden_path, 3)
+    widest = []
+    step = net.step
+
+    def watched(tokens, cache):
+        widest.append(len(tokens))
+        return step(tokens, cache)
+
+    net.step = watched
+    together = [Request((0,), 0, seed, 6, BeamControls(beams=128)) for seed in range(9)]
+    alone = search(net, Output(3, end=2), together[:1])
+    assert search(net, Output(3, end=2), together) == alone * 9
+    assert max(widest) <= 256

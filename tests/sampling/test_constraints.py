@@ -7,10 +7,11 @@ import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models
 
-from miaobi.errors import MissingExtra, RequestError, Unsupported
+from miaobi.errors import InvalidRecipe, MissingExtra, RequestError, Unsupported
 from miaobi.modalities._subwords import Subwords
 from miaobi.sampling.constraints import Constraint
-from miaobi.sampling.requests import Output
+from miaobi.sampling.drawing import _obedient
+from miaobi.sampling.requests import Active, Output, Request
 from miaobi.sampling.spelling import Spelling
 from miaobi.sampling.token_controls import TokenControls
 from tests.sampling.token_worlds import texts, writer
@@ -126,7 +127,7 @@ def test_tokens_that_depend_on_their_place_are_spelled_as_they_are_written():
     later, first = tokenizer.words()
     assert (later[1], first[1]) == (b" the", b"the")
     spelling = Spelling(tokenizer, Output(10, end=None))
-    constraint = spelling.constraint(TokenControls(regex="the cats( the)*"))
+    constraint = spelling.constraint(TokenControls(regex="the cats( the)*"), after=False)
     assert isinstance(constraint, Constraint)
     for seed in range(20):
         guard, drawn = constraint.begin(6), []
@@ -147,3 +148,41 @@ def test_a_prefix_is_not_part_of_it():
     one = writer()
     prefix = Field(torch.from_numpy(one.modality.tokenizer.encode("say: "))[None].expand(3, -1))
     assert all(re.fullmatch("say: (yes|no)", text) for text in texts(one, 3, prefix=prefix, choices=["yes", "no"]))
+
+
+def test_after_a_prefix_tokens_are_spelled_as_they_are_written_there():
+    spelling = Spelling(metaspace(), Output(10, end=None))
+    first, later = (
+        spelling.constraint(TokenControls(choices=("the",)), after=after).begin(3) for after in (False, True)
+    )
+    # The token that is written "the" at the start of a text is written " the" anywhere else.
+    assert first.allowed()[[1, 8]].tolist() == [True, True]
+    assert later.allowed()[[1, 8]].tolist() == [False, True]
+
+
+def test_choices_are_bounded_together():
+    with pytest.raises(InvalidRecipe, match="too long together"):
+        TokenControls.parse({"choices": [f"{index:04d}" + "x" * 900 for index in range(200)]})
+
+
+class Picky:
+    """A guard that admits the tokens 2 and 9 alone, and knows 9."""
+
+    def __init__(self):
+        self.tried = []
+
+    def admit(self, token):
+        self.tried.append(token)
+        return token in (2, 9)
+
+    def known(self):
+        return 9
+
+
+def test_two_other_tokens_are_tried_before_the_known_way():
+    request = Request((1,), 0, 1, 4, TokenControls(temperature=0))
+    active = Active(0, request)
+    active.guard = Picky()
+    logits = torch.tensor([5.0, 4.0, 3.0] + [0.0] * 7)
+    assert _obedient(active, logits, torch.tensor(0.5), 0) == 2
+    assert active.guard.tried == [0, 1, 2]

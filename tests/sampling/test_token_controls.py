@@ -160,3 +160,13 @@ def test_bad_calls_of_the_engine_are_refused():
 def test_a_least_length_counts_the_prefix():
     one = writer()
     assert min(len(text) for text in texts(one, 20, min_length=12)) >= 12
+
+
+def test_a_stream_that_is_closed_before_it_begins_leaves_its_slot():
+    family = writer().family
+    engine = family.engine(1)
+    pieces = engine.stream({}, controls=family.Controls(), seed=1)
+    pieces.close()
+    assert len(engine) == 0
+    assert "".join(engine.stream({}, controls=family.Controls(max_length=5), seed=1))
+    assert len(engine) == 0

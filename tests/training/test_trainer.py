@@ -16,6 +16,7 @@ from miaobi.training.checkpoint import Checkpoints
 from miaobi.training.run_folder import RunFolder
 from miaobi.training.tracking import read_lines
 from tests.support.killing import assert_identical
+from tests.support.worlds import write_lines
 
 STEPS = 12
 RECIPE = {
@@ -271,3 +272,18 @@ def test_nothing_held_out_ships_the_last_weights(tmp_path):
     result = train({**with_train(), "data": split}, run=tmp_path, progress=False)
     assert result.best is None
     assert models.load(tmp_path).info["step"] == STEPS
+
+
+def test_live_samples_take_controls_of_text_that_a_glance_has_room_for(tmp_path):
+    """Sampling comes before the first evaluation, and a glance is shorter than what a constraint may ask for."""
+    recipe = {
+        "modality": {"name": "text", "max_length": 300},
+        "data": {"source": str(write_lines(tmp_path / "lines.jsonl", 120)), "content": "text"},
+        "model": {"family": "autoregressive", "size": "tiny", "network": {"name": "lstm"}},
+        "train": {"steps": 4, "batch_size": 8, "precision": "float32", "threads": 1, "tracking": [], "sample_every": 2},
+        "evaluate": {"metrics": ["likelihood"], "control": {"stop": ["e"], "temperature": 0.5}},
+    }
+    made = train(recipe, run=tmp_path / "stopped", progress=False)
+    assert list((made.run / "samples").glob("*.txt"))
+    long = {**recipe, "evaluate": {"metrics": ["likelihood"], "control": {"regex": "[a-z ]{200}", "best_of": 2}}}
+    assert train(long, run=tmp_path / "long", progress=False).steps == 4

@@ -184,7 +184,15 @@ class Context:
             seeds = seeds_of(self.seed, positions).to(self.model.family.device)
             samples = family.sample(conditions, controls=self.controls, seeds=seeds)
             _check_finite(samples.values)
-            yield self.model.modality.split_batch(samples.values.cpu(), samples.lengths)
+            yield [
+                self._given(array) for array in self.model.modality.split_batch(samples.values.cpu(), samples.lengths)
+            ]
+
+    def _given(self, array: np.ndarray) -> np.ndarray:
+        """A sample as a user would be given it: a text that a stop string ended, encoded anew without it."""
+        if not getattr(self.controls, "stop", ()):
+            return array
+        return self.modality.encode(self.model.item(array, self.controls))
 
     def _extract(self, side: Side) -> np.ndarray:
         if side == "generated":

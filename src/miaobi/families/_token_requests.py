@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Protocol
@@ -35,6 +35,35 @@ class Making(Protocol):
         seeds: Tensor,
     ) -> list[Request]:
         """See `make_requests`."""
+
+
+class Streamed(Iterator[str]):
+    """Pieces of one item's text as an engine draws it; the item leaves the engine with the last, or on `close`."""
+
+    def __init__(self, engine: Engine, number: int, text: TextStream, end: int | None) -> None:
+        self._engine, self._number, self._text, self._end = engine, number, text, end
+        self._pieces = self._drawn()
+
+    def __next__(self) -> str:
+        return next(self._pieces)
+
+    def close(self) -> None:
+        """Give the item up, begun or not."""
+        self._pieces.close()
+        self._engine.remove(self._number)
+
+    def _drawn(self) -> Generator[str, None, None]:
+        try:
+            while len(self._engine):
+                for _, token, _, _ in self._engine.step():
+                    piece = "" if token == self._end else self._text.push(token)
+                    if piece:
+                        yield piece
+            piece = self._text.finish()
+            if piece:
+                yield piece
+        finally:
+            self._engine.remove(self._number)
 
 
 class TokenEngine:
@@ -76,11 +105,11 @@ class TokenEngine:
 
     def stream(
         self, conditions: dict[str, Field], *, prefix: Field | None = None, controls: TokenControls, seed: int
-    ) -> Iterator[str]:
+    ) -> Streamed:
         """The text of one item as it is drawn, without its prefix and from a stop string on.
 
-        Pieces are never empty and never half a character; joined they are the text of what `sample` gives. Giving the
-        iterator up gives the item up. For an engine that has no other items.
+        Pieces are never empty and never half a character; joined they are the text of what `sample` gives. Closing the
+        iterator gives the item up. For an engine that has no other items.
 
         Raises:
             RequestError: as for `add`, when called.
@@ -89,20 +118,7 @@ class TokenEngine:
         request = self._request(conditions, prefix, controls, seed)
         speller = Spelling(self.tokenizer, self.layout.outputs).speller
         text = TextStream(speller.streamer(), controls.stop, request.tokens[request.head :])
-        return self._pieces(self.inner.add([request])[0], text)
-
-    def _pieces(self, number: int, text: TextStream) -> Iterator[str]:
-        try:
-            while len(self.inner):
-                for _, token, _, _ in self.inner.step():
-                    piece = "" if token == self.layout.end else text.push(token)
-                    if piece:
-                        yield piece
-            piece = text.finish()
-            if piece:
-                yield piece
-        finally:
-            self.inner.remove(number)
+        return Streamed(self.inner, self.inner.add([request])[0], text, self.layout.end)
 
     def _request(
         self, conditions: dict[str, Field], prefix: Field | None, controls: TokenControls, seed: int
@@ -160,12 +176,12 @@ def make_requests(
     starts = _prefixes(layout, prefix, rows)
     longest = _longest(layout, controls, lengths, rows)
     spelling = Spelling(tokenizer, layout.outputs)
-    bias, constraint = spelling.bias(controls), spelling.constraint(controls)
+    bias = spelling.bias(controls)
     requests = []
     for head, without, start, seed, cap in zip(heads, free, starts, seeds.tolist(), longest, strict=True):
         request = _request(head, without, start, seed, cap, controls)
         shortest = max(0, (controls.min_length or 0) - len(start))
-        watch = spelling.watch(controls, start)
+        constraint, watch = spelling.constraint(controls, after=bool(start)), spelling.watch(controls, start)
         requests.append(replace(request, shortest=shortest, bias=bias, constraint=constraint, watch=watch))
     return requests
 

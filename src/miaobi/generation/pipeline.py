@@ -19,8 +19,6 @@ from miaobi.generation.supply import asked_of, supplied
 from miaobi.modalities import Item
 from miaobi.models import Model, load
 from miaobi.sampling.noise import seeds_of
-from miaobi.sampling.streaming import find_stop
-from miaobi.sampling.token_controls import TokenControls
 from miaobi.types import Samples
 
 MOST_ITEMS = 100_000
@@ -95,7 +93,7 @@ def generate(
         for index, array in zip(
             indices, model.modality.split_batch(samples.values.cpu(), samples.lengths), strict=True
         ):
-            made.append(_finish(model, _decoded(model, array, prefix, chosen), folder, seed, index))
+            made.append(_finish(model, model.item(array, chosen, prefix), folder, seed, index))
     return made
 
 
@@ -115,16 +113,6 @@ def _sample(model: Model, start: _Start, controls: Any, seeds: Tensor) -> Sample
     prefix = repeat_prefix(model.modality, start.prefix, rows)
     samples: Samples = model.family.sample(conditions, prefix=prefix, controls=controls, seeds=seeds)  # type: ignore[operator]
     return samples
-
-
-def _decoded(model: Model, array: np.ndarray, prefix: np.ndarray | None, controls: Any) -> Item:
-    """The item of a sample; a text without its first stop string and what follows."""
-    item = model.modality.decode(array)
-    if not isinstance(controls, TokenControls) or not controls.stop:
-        return item
-    begin = model.family.target.stream and model.family.target.begin is not None
-    start = len(prefix) if prefix is not None else int(begin)
-    return item[: find_stop(item, controls.stop, len(model.modality.decode(array[:start])))]
 
 
 def _finish(model: Model, item: Item, folder: Path | None, seed: int, index: int) -> Generated:

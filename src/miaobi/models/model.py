@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from miaobi.families import Family
-from miaobi.modalities import Modality
+from miaobi.modalities import Item, Modality
+from miaobi.sampling.streaming import find_stop
+from miaobi.sampling.token_controls import TokenControls
 
 
 @dataclass
@@ -31,3 +35,18 @@ class Model:
 
     def __post_init__(self) -> None:
         self.family.tokenizer = self.modality.tokenizer
+
+    def item(self, array: np.ndarray, controls: Any, prefix: np.ndarray | None = None) -> Item:
+        """The item of a sample; a text without its first stop string and what follows.
+
+        Args:
+            array: as the modality splits samples.
+            controls: that it was drawn under.
+            prefix: tokens that it was begun with, which no stop string ends.
+        """
+        item = self.modality.decode(array)
+        if not isinstance(controls, TokenControls) or not controls.stop:
+            return item
+        begin = self.family.target.stream and self.family.target.begin is not None
+        start = len(prefix) if prefix is not None else int(begin)
+        return item[: find_stop(item, controls.stop, len(self.modality.decode(array[:start])))]

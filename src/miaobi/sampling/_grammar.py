@@ -52,8 +52,8 @@ class Alphabet:
         self.rank = _ranks(spelled[: output.size])
         self._engine = _tokenizer([*spelled, _NOTHING + b"end]"])
 
-    def open(self, grammar: str, what: str) -> State:
-        """The state before the first token.
+    def open(self, grammar: str, what: str, *, after: bool = False) -> State:
+        """The state before the first token; ``after``: others stand before it, so it is spelled as after them.
 
         Raises:
             RequestError: not a grammar, or one that nothing satisfies.
@@ -64,7 +64,7 @@ class Alphabet:
         if matcher.is_error():
             reason = matcher.get_error().splitlines()
             raise RequestError(f"the control {what} cannot be used: {' '.join(reason[:2])}", cure="correct it")
-        return State(self, matcher, self.shift)
+        return State(self, matcher, 0 if after else self.shift)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,6 +21,8 @@ from miaobi.sampling.decoding import Output, Request, Stepping
 from miaobi.sampling.logits import NEVER, guide
 from miaobi.sampling.token_controls import TokenControls
 
+_ROWS = 256
+"""Candidates of all requests at once: each has a row of the cache."""
 _SEARCHED = frozenset({"beams", "length_penalty", "max_length", "guidance"})
 """Controls that mean something to a search; the others shape what is drawn."""
 
@@ -72,12 +74,17 @@ def search(
     """
     for request in requests:
         _check(request, network.limit)
-    searches = [_Search(request) for request in requests]
-    if requests:
-        beam = _Beam(network, output, requests, dtype)
+    controls: list[Any] = [request.controls for request in requests]
+    at_once = max(1, _ROWS // max((one.beams for one in controls), default=1))
+    found: list[tuple[list[int], float]] = []
+    for start in range(0, len(requests), at_once):
+        chosen = requests[start : start + at_once]
+        searches = [_Search(request) for request in chosen]
+        beam = _Beam(network, output, chosen, dtype)
         while beam.live:
             beam.advance(searches)
-    return [(best.tokens, best.log_prob) for best in (one.best() for one in searches)]
+        found += [(best.tokens, best.log_prob) for best in (one.best() for one in searches)]
+    return found
 
 
 def _check(request: Request, limit: int | None) -> None:

@@ -94,10 +94,10 @@ def _obedient(active: Active, logits: Tensor, number: Tensor, token: int) -> int
     if guard is None:
         return token
     choose, logits = Chooser([active.request.controls], logits.device), logits.clone()
-    for _ in range(_RETRIES):
+    for left in range(_RETRIES, -1, -1):
         if guard.admit(token):
             return token
-        if not 0 <= token < len(logits):
+        if not left or not 0 <= token < len(logits):
             break
         logits[token] = NEVER
         token = int(choose(logits[None], number[None])[0])

@@ -77,8 +77,8 @@ class Spelling:
             bias[int(tokens[0])] = bias.get(int(tokens[0]), 0.0) + value
         return bias
 
-    def constraint(self, controls: TokenControls) -> Constraint | None:
-        """What drawn text must be, where anything.
+    def constraint(self, controls: TokenControls, *, after: bool) -> Constraint | None:
+        """What drawn text must be, where anything; ``after``: whether tokens stand before it.
 
         Raises:
             MissingExtra: llguidance is not installed.
@@ -87,7 +87,7 @@ class Spelling:
         if not controls.constrained:
             return None
         key = (controls.regex, controls.choices, json.dumps(controls.json_schema))
-        return _constraint(self.speller, self._output, _Key(controls, key))
+        return _constraint(self.speller, self._output, _Key(controls, key), after)
 
     def watch(self, controls: TokenControls, prefix: Sequence[int]) -> Callable[[], TextStream] | None:
         """Makes the text that stop strings end; ``None`` without stop strings."""
@@ -116,6 +116,6 @@ def _alphabet(speller: Speller, output: Output) -> Alphabet:
 
 
 @lru_cache(maxsize=64)
-def _constraint(speller: Speller, output: Output, key: _Key) -> Constraint:
+def _constraint(speller: Speller, output: Output, key: _Key, after: bool) -> Constraint:
     grammar, what = grammar_of(key.controls)
-    return Constraint(_alphabet(speller, output).open(grammar, what), what)
+    return Constraint(_alphabet(speller, output).open(grammar, what, after=after), what)

@@ -15,7 +15,9 @@ from miaobi.types import Settings
 
 Bias = Annotated[float, Value(ge=-100, le=100)]
 Stop = Annotated[str, Value(min_length=1, max_length=1000)]
-Choice = Annotated[str, Value(min_length=1, max_length=10_000)]
+Choice = Annotated[str, Value(min_length=1, max_length=1000)]
+_MOST_LETTERS = 100_000
+"""Of all choices together: a grammar of them is searched for ways to finish."""
 _MOST_BIASES = 1000
 
 
@@ -65,6 +67,8 @@ class TokenControls(Settings):
                 )
         if self.min_length is not None and self.max_length is not None and self.min_length > self.max_length:
             raise ValueError(f"min_length = {self.min_length} is more than max_length = {self.max_length}")
+        if self.choices is not None and sum(map(len, self.choices)) > _MOST_LETTERS:
+            raise ValueError(f"the choices are too long together; up to {_MOST_LETTERS} characters are allowed")
         constraints = [name for name in ("regex", "json_schema", "choices") if name in self._changed()]
         if len(constraints) > 1:
             raise ValueError(f"{' and '.join(constraints)} contradict each other; give one of them")

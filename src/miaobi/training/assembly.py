@@ -48,6 +48,8 @@ class Assembly:
         settings = recipe.train
         self.compiled = False
         self.family: Family = self._build().to(processes.device).train()
+        for spelt in (self.family, self.family.shipped()):
+            spelt.tokenizer = prepared.modality.tokenizer
         self.phases = self.family.phases()
         _check(recipe, self.family)
         figures = [self.family.metric(prepared.target.form), *recipe.evaluate.metrics]

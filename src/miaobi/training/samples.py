@@ -16,6 +16,8 @@ from miaobi.types import Batch, Form, Samples
 SHOWN = 4
 TOKENS = 128
 """Longest live sample: a glance must not cost more than the training around it."""
+WHOLE_ITEMS = frozenset({"regex", "json_schema", "choices", "best_of", "beams", "length_penalty", "min_length"})
+"""Controls that need an item's whole length, or several of it: left out of live samples."""
 COMPARED = 64
 """Samples whose diversity is compared with the data's."""
 
@@ -34,7 +36,8 @@ def draw(assembly: Assembly, count: int) -> tuple[Samples, Batch] | None:
     with assembly.resting() as family:
         if not isinstance(family, Sampling):
             return None
-        controls = type(family).Controls.parse(assembly.recipe.evaluate.control, "evaluate.control")
+        asked = {key: value for key, value in assembly.recipe.evaluate.control.items() if key not in WHOLE_ITEMS}
+        controls = type(family).Controls.parse(asked, "evaluate.control")
         return family.sample(batch.conditions, lengths=lengths, controls=controls, seeds=seeds), batch
 
 

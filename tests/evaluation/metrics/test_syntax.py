@@ -113,3 +113,10 @@ def test_pictures_are_refused() -> None:
     modality = image(digits(4))
     with pytest.raises(Unsupported, match="syntax does not apply"):
         check(["syntax"], Sampler(modality, digits(4)), modality)
+
+
+@pytest.mark.parametrize("mark", ["\x0c", "\x1c", "\u2028"])
+def test_only_newlines_end_lines(mark: str) -> None:
+    whole = f"import os\n{mark if mark == chr(12) else ''}\ndef f():\n    return '{mark}'\n\nx = (1,\n"
+    assert is_python(whole, cut=True, longest=10_000)
+    assert not is_python(whole, cut=False, longest=10_000)

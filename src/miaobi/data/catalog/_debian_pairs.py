@@ -33,9 +33,9 @@ class Translations(Descriptions):
         origin, english = sources(folder), descriptions(folder, "en")
         translated = descriptions(folder, self.language)
         found = (
-            {"english": text, "translation": other, "language": self.language, "source": origin.get(key[0], key[0])}
+            {"english": text, "translation": other, "language": self.language, "source": origin[key[0]]}
             for key, description in english.items()
-            if key in translated
+            if key in translated and key[0] in origin
             for text, other in pairs(description, translated[key])
         )
         return once(found, "english", "translation")

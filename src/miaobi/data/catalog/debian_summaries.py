@@ -30,9 +30,9 @@ class DebianSummaries(Descriptions):
                 "description": "\n\n".join(described.paragraphs),
                 "summary": described.summary,
                 "package": package,
-                "source": origin.get(package, package),
+                "source": origin[package],
             }
             for (package, _), described in descriptions(folder, "en").items()
-            if described.summary and described.paragraphs
+            if package in origin and described.summary and described.paragraphs
         )
         return once(found, "description", "summary")

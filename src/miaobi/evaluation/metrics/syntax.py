@@ -99,7 +99,7 @@ def is_python(text: str, *, cut: bool, longest: int) -> bool:
     if _parses(text):
         return True
     line = last_statement(text) if cut else 0
-    return line > 0 and _parses("".join(text.splitlines(keepends=True)[:line]))
+    return line > 0 and _parses("".join(io.StringIO(text).readlines()[:line]))
 
 
 def last_statement(text: str) -> int:

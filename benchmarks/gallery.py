@@ -20,6 +20,7 @@ from miaobi import models, training
 from miaobi.data import prepare
 from miaobi.evaluation import Context, evaluate
 from miaobi.evaluation.charts import read_log
+from miaobi.families import Sampling
 from miaobi.recipe import Recipe
 
 THREADS = int(os.environ.get("MIAOBI_BENCH_THREADS", "1"))
@@ -52,8 +53,10 @@ def _measure(name: str) -> None:
     model = models.load(result.run)
     scores = {figure: score.to_json() for figure, score in evaluate(model, seed=SEED).items()}
     prepared = prepare(Recipe.load(model.info["recipe"]), fitted=(model.modality, model.conditions))
-    context = Context(model, prepared, count=SHOWN, seed=SEED, controls=recipe.evaluate.control)
-    sheet([context.real_items, context.generated_items]).save(DOCS / "pictures" / f"recipe-{stem}.png")
+    shows = isinstance(model.family, Sampling)
+    if shows:
+        context = Context(model, prepared, count=SHOWN, seed=SEED, controls=recipe.evaluate.control)
+        sheet([context.real_items, context.generated_items]).save(DOCS / "pictures" / f"recipe-{stem}.png")
     _, curves = read_log(result.run / "metrics.jsonl")
     if "diversity" in curves:
         _plot(curves["diversity"], DOCS / "pictures" / f"diversity-{stem}.png")
@@ -63,6 +66,7 @@ def _measure(name: str) -> None:
         "steps": sum(info["steps"] for info in infos),
         "seconds": sum(info["seconds"] for info in infos),
         "parameters": sum(p.numel() for p in model.family.parameters()),
+        "shows": shows,
         "diversity": "diversity" in curves,
         "machine": machine(),
         "scores": {name: {key: found[key] for key in ("value", "interval", "floor")} for name, found in scores.items()},
@@ -90,6 +94,7 @@ def _section(row: dict[str, Any]) -> str:
     name, size = row["name"], f"{row['parameters']:,} parameters"
     scores = "\n".join(f"| {figure} | {_cells(found)} |" for figure, found in row["scores"].items())
     stem = name.replace("/", "-")
+    picture = f"\n![{name}](pictures/recipe-{stem}.png)\n" if row["shows"] else ""
     curve = f"\n![Diversity of {name} over the run](pictures/diversity-{stem}.png)\n" if row["diversity"] else ""
     return f"""
 ## {name}
@@ -99,9 +104,7 @@ def _section(row: dict[str, Any]) -> str:
 | figure | value | 95 % interval | floor |
 |---|---|---|---|
 {scores}
-
-![{name}](pictures/recipe-{stem}.png)
-{curve}"""
+{picture}{curve}"""
 
 
 def _cells(found: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Classifier-free guidance on emoji from their names: the more of it, the better they fit and the less they vary.
+"""Classifier-free guidance on emoji from their names: how it trades distance, fit and variety.
 
 Trains emoji-latent and emoji-contrastive at their own budgets (kept under ``benchmarks/.work/gallery``, shared with the
 gallery), draws the held-out names at several strengths, and measures distance to held-out emoji, how often the

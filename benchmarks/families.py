@@ -110,6 +110,7 @@ def _row(name: str) -> dict[str, Any]:
 
 
 def recipe_of(name: str) -> Recipe:
+    """The recipe of a row, at the table's budget."""
     changes = [f"train.threads={THREADS}", "train.tracking=[]"]
     if name not in LABELLED:
         changes.append("data.condition={}")

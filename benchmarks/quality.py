@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks._common import Report, machine
 from benchmarks.denoisers import SAMPLING_TARGET, STEPS, environment
 from miaobi import models, training
-from miaobi.data import prepare
+from miaobi.data import Prepared, prepare
 from miaobi.evaluation import Context
 from miaobi.evaluation.metrics.kernel_distance import polynomial_mmd
 from miaobi.recipe import Recipe
@@ -63,7 +63,9 @@ def main() -> None:
     report.write()
 
 
-def _peer(prepared, context, seconds: float, folder: Path):  # type: ignore[no-untyped-def]
+def _peer(
+    prepared: Prepared, context: Context, seconds: float, folder: Path
+) -> tuple[list[np.ndarray], float, dict[str, int]]:
     """Images ``uint8 [N, H, W, 1]``, images a second, and what the peer counted."""
     source, destination = folder / "images.npy", folder / "samples.npy"
     np.save(source, np.stack([np.atleast_3d(item) for item in prepared.train.items(range(len(prepared.train)))]))

@@ -102,7 +102,7 @@ def test_its_data_has_its_columns(name: str) -> None:
         data = catalog.find(source)
         assert plugin_name(data.modality) == plugin_name(recipe.modality)
         columns = {one.column or key for key, one in recipe.data.condition.items() if one.view is None}
-        assert columns <= set(data.conditions)
+        assert columns | {recipe.data.content or data.content} <= {*data.conditions, data.content}
 
 
 @every

@@ -98,12 +98,12 @@ def rates(contestants: Mapping[str, Callable[[], int]], rounds: int, warm_up: in
 def machine() -> str:
     """Processor features, threads and versions, for the table's caption."""
     capability = torch.backends.cpu.get_cpu_capability()
-    ceilings = ", ".join(f"{str(dtype)[6:]} {_ceiling(dtype):.0f}" for dtype in (torch.float32, torch.bfloat16))
+    ceilings = ", ".join(f"{str(dtype)[6:]} {matrix_ceiling(dtype):.0f}" for dtype in (torch.float32, torch.bfloat16))
     here = f"{platform.machine()} {capability}, {torch.get_num_threads()} threads, torch {torch.__version__}"
     return f"{here}; matrix products here, GFLOP/s: {ceilings}"
 
 
-def _ceiling(dtype: torch.dtype, rows: int = 2048, inner: int = 384, columns: int = 1024) -> float:
+def matrix_ceiling(dtype: torch.dtype, rows: int = 2048, inner: int = 384, columns: int = 1024) -> float:
     """GFLOP/s of a layer's matrix product alone: what no training step can exceed."""
     left, right = torch.randn(rows, inner).to(dtype), torch.randn(columns, inner).to(dtype)
     seconds = []
@@ -112,6 +112,17 @@ def _ceiling(dtype: torch.dtype, rows: int = 2048, inner: int = 384, columns: in
         left @ right.T
         seconds.append(time.perf_counter() - start)
     return 2e-9 * rows * inner * columns / statistics.median(seconds)
+
+
+def read_ceiling(megabytes: int = 512) -> float:
+    """GB/s at which memory is read: what no step that reads its weights from memory can exceed."""
+    block = torch.ones(megabytes << 18)
+    seconds = []
+    for _ in range(9):
+        start = time.perf_counter()
+        block.sum()
+        seconds.append(time.perf_counter() - start)
+    return block.nbytes / 1e9 / statistics.median(seconds)
 
 
 def language_model(seed: int = 0, **options: Any) -> Autoregressive:

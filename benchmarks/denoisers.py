@@ -8,7 +8,6 @@ once in the peer's topology. Sampling is 6 steps of Heun's method, the last one 
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from benchmarks._common import Apart, Report, machine, rates
+from benchmarks._peer import environment
 from miaobi.networks._cpu import keep_memory
 from miaobi.networks.unet import UNet
 from miaobi.types import Form, Spec
@@ -38,7 +38,7 @@ class Peer(Apart):
     """diffusers, whose process has an environment of its own too."""
 
     def __init__(self, job: str, precision: str, batch: int) -> None:
-        command = [str(environment()), str(HERE / "_diffusers_peer.py"), job, precision, str(batch), str(SIDE)]
+        command = [str(diffusers_python()), str(HERE / "_diffusers_peer.py"), job, precision, str(batch), str(SIDE)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         self.parameters = int(self._process.stdout.readline())
@@ -177,17 +177,9 @@ def _sampling(*, half: bool) -> Callable[[], int]:
     return run
 
 
-def environment() -> Path:
-    """A Python with diffusers and this process's torch, made once beside this file."""
-    python = HERE / ".venv" / "bin" / "python"
-    probe = [str(python), "-c", "import diffusers"]
-    if python.exists() and subprocess.run(probe, check=False, capture_output=True).returncode == 0:
-        return python
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", str(HERE / ".venv")], check=True, stdout=sys.stderr)
-    for package in ("torch==2.13.0", PEER):
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", package], check=True, stdout=sys.stderr)
-    return python
+def diffusers_python() -> Path:
+    """A Python with diffusers and this process's torch."""
+    return environment("diffusers", "torch==2.13.0", PEER)
 
 
 if __name__ == "__main__":

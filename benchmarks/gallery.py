@@ -21,6 +21,7 @@ from miaobi.data import prepare
 from miaobi.evaluation import Context, evaluate
 from miaobi.evaluation.charts import read_log
 from miaobi.families import Sampling
+from miaobi.models import Model
 from miaobi.recipe import Recipe
 
 THREADS = int(os.environ.get("MIAOBI_BENCH_THREADS", "1"))
@@ -29,12 +30,15 @@ DOCS = HERE.parent / "docs"
 KEPT = HERE / "reports" / "gallery"
 WORK = HERE / ".work" / "gallery"
 SHOWN = 16
+READ, LONGEST = 4, 400
+PICTURED = {"image", "speech", "video"}
 SEED = 0
 HEAD = """# What the recipes make
 
 Written by `python -m benchmarks.gallery NAME...`; do not edit. Each recipe was trained at its own budget and scored by
 its own metrics on the test part, seed 0, as `miaobi evaluate` does. Pictures: above, held-out items; below, what the
-model makes for the same conditions (of sound, its mel spectrogram; of video, frames from left to right).
+model makes for the same conditions (of sound, its mel spectrogram; of video, frames from left to right). Of texts, the
+first held-out items, not chosen.
 """
 
 
@@ -53,9 +57,9 @@ def _measure(name: str) -> None:
     model = models.load(result.run)
     scores = {figure: score.to_json() for figure, score in evaluate(model, seed=SEED).items()}
     prepared = prepare(Recipe.load(model.info["recipe"]), fitted=(model.modality, model.conditions))
-    shows = isinstance(model.family, Sampling)
+    context = Context(model, prepared, count=SHOWN, seed=SEED, controls=recipe.evaluate.control)
+    shows = isinstance(model.family, Sampling) and model.modality.name in PICTURED
     if shows:
-        context = Context(model, prepared, count=SHOWN, seed=SEED, controls=recipe.evaluate.control)
         sheet([context.real_items, context.generated_items]).save(DOCS / "pictures" / f"recipe-{stem}.png")
     _, curves = read_log(result.run / "metrics.jsonl")
     if "diversity" in curves:
@@ -67,6 +71,7 @@ def _measure(name: str) -> None:
         "seconds": sum(info["seconds"] for info in infos),
         "parameters": sum(p.numel() for p in model.family.parameters()),
         "shows": shows,
+        "read": _read(model, context) if isinstance(model.family, Sampling) and model.modality.name == "text" else [],
         "diversity": "diversity" in curves,
         "machine": machine(),
         "scores": {name: {key: found[key] for key in ("value", "interval", "floor")} for name, found in scores.items()},
@@ -74,6 +79,20 @@ def _measure(name: str) -> None:
     path = KEPT / f"{stem}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(row, indent=1) + "\n", encoding="utf-8")
+
+
+def _read(model: Model, context: Context) -> list[dict[str, str]]:
+    """A few held-out items: what the model was told, what it wrote, what is right."""
+    told = {
+        name: context.held.condition_items(name, context.rows[:READ])
+        for name, modality in model.conditions.items()
+        if modality.name in ("text", "label")
+    }
+    made, real = context.generated_items[:READ], context.real_items[:READ]
+    return [
+        {**{name: str(items[row]) for name, items in told.items()}, "made": made[row], "held out": real[row]}
+        for row in range(len(made))
+    ]
 
 
 def _plot(points: Sequence[tuple[float, float]], path: Path) -> None:
@@ -104,7 +123,18 @@ def _section(row: dict[str, Any]) -> str:
 | figure | value | 95 % interval | floor |
 |---|---|---|---|
 {scores}
-{picture}{curve}"""
+{picture}{curve}{_texts(row.get("read", []))}"""
+
+
+def _texts(read: Sequence[dict[str, str]]) -> str:
+    shown = ("\n".join(f"{key}: {_short(text)}" for key, text in one.items()) for one in read)
+    return "\n```text\n" + "\n\n".join(shown) + "\n```\n" if read else ""
+
+
+def _short(text: str) -> str:
+    """On one line, without what would end the block."""
+    line = text.replace("```", "...").replace("\n", " / ")
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."
 
 
 def _cells(found: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._common import Report, machine
+from benchmarks._peer import environment
 from miaobi import models, training
 from miaobi.data import Prepared, prepare
 from miaobi.evaluation import Context, extractors
@@ -77,23 +78,17 @@ def _train_peer(prepared: Prepared, context: Context, seconds: float, folder: Pa
     np.save(source, pixels)
     numbers = [str(seconds), str(THREADS), str(context.count)]
     started = time.perf_counter()
-    command = [str(_environment()), str(HERE / "_pythae_peer.py"), str(source), str(destination), *numbers]
+    command = [
+        str(environment("pythae", "torch==2.13.0", PEER)),
+        str(HERE / "_pythae_peer.py"),
+        str(source),
+        str(destination),
+        *numbers,
+    ]
     subprocess.run(command, check=True, stdout=sys.stderr, env={**os.environ, "OMP_NUM_THREADS": str(THREADS)})
     spent = time.perf_counter() - started
     made = np.load(destination, allow_pickle=False)
     return list(made.transpose(0, 2, 3, 1)), spent
-
-
-def _environment() -> Path:
-    """A Python with pythae and this process's torch, made once beside this file."""
-    python = HERE / ".venv" / "bin" / "python"
-    probe = [python, "-c", "import pythae"]
-    if python.exists() and subprocess.run(probe, check=False, capture_output=True).returncode == 0:
-        return python
-    subprocess.run([sys.executable, "-m", "venv", HERE / ".venv"], check=True, stdout=sys.stderr)
-    for package in ("torch==2.13.0", PEER):
-        subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=True, stdout=sys.stderr)
-    return python
 
 
 def _score(context: Context) -> float:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks._common import Report, machine
-from benchmarks.denoisers import SAMPLING_TARGET, STEPS, environment
+from benchmarks.denoisers import SAMPLING_TARGET, STEPS, diffusers_python
 from miaobi import models, training
 from miaobi.data import Prepared, prepare
 from miaobi.evaluation import Context
@@ -69,7 +69,7 @@ def _peer(
     """Images ``uint8 [N, H, W, 1]``, images a second, and what the peer counted."""
     source, destination = folder / "images.npy", folder / "samples.npy"
     np.save(source, np.stack([np.atleast_3d(item) for item in prepared.train.items(range(len(prepared.train)))]))
-    command = [str(environment()), str(HERE / "_diffusers_images.py"), str(source), str(destination)]
+    command = [str(diffusers_python()), str(HERE / "_diffusers_images.py"), str(source), str(destination)]
     numbers = [str(seconds), str(THREADS), str(context.count)]
     done = subprocess.run([*command, *numbers], check=True, stdout=subprocess.PIPE, text=True)
     counted = dict(pair.split("=") for pair in done.stdout.split())

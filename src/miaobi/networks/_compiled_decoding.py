@@ -16,7 +16,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from miaobi.errors import Unsupported
-from miaobi.networks._functions import rotary_tables
 from miaobi.networks._transformer_decoding import Arranged, Weights
 
 if TYPE_CHECKING:
@@ -102,31 +101,39 @@ class CompiledSteps:
         self._graphs.pop(rows > 1, None)
 
     def __call__(
-        self, tokens: Tensor, places: Tensor, lengths: Tensor, keys: list[Tensor], values: list[Tensor]
+        self,
+        tokens: Tensor,
+        turn: Tensor,
+        places: Tensor,
+        lengths: Tensor,
+        keys: list[Tensor],
+        values: list[Tensor],
     ) -> Tensor:
         """Logits ``[R, V]`` float32 after ``tokens [R]``, whose keys and values are put at ``lengths [R]``.
 
         Args:
             tokens: one a row.
+            turn: ``[R, head / 2, 2]``: cosine and sine of each row's position; computed in here they would be so anew
+                for every head of every layer.
             places: ``0 .. E - 1``, E beyond every length.
             lengths: how much of each row is real.
             keys: a layer ``[R, key heads, S, head]`` in the dtype, contiguous; changed in place.
             values: as ``keys``.
         """
-        return self._graphs[len(tokens) > 1](tokens, places, lengths, keys, values)  # type: ignore[no-any-return]
+        return self._graphs[len(tokens) > 1](tokens, turn, places, lengths, keys, values)  # type: ignore[no-any-return]
 
     def _example(self, rows: int, several: bool) -> tuple[Any, ...]:
         step = self._step
         shape = (rows, step.key_heads, _SPAN + 2, step.head_size)
         keys, values = ([torch.zeros(shape, dtype=self.dtype) for _ in step.layers] for _ in range(2))
         tokens, lengths = torch.zeros(rows, dtype=torch.int64), torch.full((rows,), _SPAN - 1)
-        places = torch.arange(_SPAN)
+        turn, places = torch.zeros(rows, step.head_size // 2, 2), torch.arange(_SPAN)
         torch._dynamo.mark_dynamic(places, 0)
         for cache in (*keys, *values):
             torch._dynamo.mark_dynamic(cache, 2)
-        for tensor in (tokens, lengths, *keys, *values) if several else ():
+        for tensor in (tokens, turn, lengths, *keys, *values) if several else ():
             torch._dynamo.mark_dynamic(tensor, 0)
-        return tokens, places, lengths, keys, values
+        return tokens, turn, places, lengths, keys, values
 
 
 class _Layer(nn.Module):
@@ -141,7 +148,7 @@ class _Step(nn.Module):
     def __init__(self, network: Transformer, dtype: torch.dtype) -> None:
         super().__init__()
         config = network.config
-        self.dtype, self.base = dtype, config.rotary_base
+        self.dtype = dtype
         self.heads, self.key_heads, self.head_size = config.heads, config.key_count, config.head_size
         self.floor, self.head_floor = config.width * config.eps, config.head_size * config.eps
         self.embedding = _constant(network.embed_tokens.weight, dtype)
@@ -149,15 +156,21 @@ class _Step(nn.Module):
         self.last = _constant(network.head * network.norm.weight * config.width**0.5, torch.float32)
 
     def forward(
-        self, tokens: Tensor, places: Tensor, lengths: Tensor, keys: list[Tensor], values: list[Tensor]
+        self,
+        tokens: Tensor,
+        turn: Tensor,
+        places: Tensor,
+        lengths: Tensor,
+        keys: list[Tensor],
+        values: list[Tensor],
     ) -> Tensor:
         """See `CompiledSteps.__call__`."""
         rows = torch.arange(tokens.shape[0])
-        turn = [table[:, None] for table in rotary_tables(lengths, self.head_size, self.base)]
+        cos, sin = turn[:, None].unbind(-1)
         hidden = torch.zeros(()).masked_fill(places > lengths[:, None], float("-inf"))[:, None, None]
         x = self.embedding[tokens]
         for layer, cached_keys, cached_values in zip(self.layers, keys, values, strict=True):
-            q, k, v = self._queries(layer, x, turn)
+            q, k, v = self._queries(layer, x, cos, sin)
             cached_keys[rows, :, lengths] = k.to(self.dtype)
             cached_values[rows, :, lengths] = v.to(self.dtype)
             end = places.shape[0]
@@ -167,13 +180,13 @@ class _Step(nn.Module):
             x = F.linear(F.silu(gate) * up, layer.down) + x
         return F.linear(_unit(x, self.floor), self.last)
 
-    def _queries(self, layer: Any, x: Tensor, turn: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _queries(self, layer: Any, x: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         qkv = F.linear(_unit(x, self.floor).to(self.dtype), layer.qkv).float().unflatten(-1, (-1, self.head_size))
         turned = self.heads + self.key_heads
         qk, v = qkv[:, :turned], qkv[:, turned:]
         if layer.scale is not None:
             qk = _unit(qk, self.head_floor) * layer.scale
-        (cos, sin), even, odd = turn, qk[..., 0::2], qk[..., 1::2]
+        even, odd = qk[..., 0::2], qk[..., 1::2]
         qk = torch.stack([even * cos - odd * sin, even * sin + odd * cos], -1).flatten(-2)
         return qk[:, : self.heads].unflatten(1, (self.key_heads, -1)), qk[:, self.heads :], v
 

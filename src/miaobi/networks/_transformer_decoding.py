@@ -228,7 +228,8 @@ class TransformerCache:
     def _compiled_step(self, compiled: CompiledSteps, tokens: Tensor, end: int) -> Tensor:
         if self.keys[0].dtype != compiled.dtype:
             self.keys, self.values = ([part.to(compiled.dtype) for part in parts] for parts in (self.keys, self.values))
-        logits = compiled(tokens, self.places[:end], self.lengths, self.keys, self.values)
+        turn = torch.view_as_real(self.turns[self.lengths])
+        logits = compiled(tokens, turn, self.places[:end], self.lengths, self.keys, self.values)
         self.lengths = self.lengths + 1
         self.longest = end
         return logits

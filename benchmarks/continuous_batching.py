@@ -1,0 +1,70 @@
+"""Requests of random lengths: taken up as others end, beside fixed batches that wait for their longest."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+import torch
+
+from benchmarks._common import CONTEXT, Report, language_model, machine, rates
+from miaobi.families.autoregressive import Autoregressive
+from miaobi.sampling.decoding import Engine, Request, decode
+
+TARGET = 1.7
+REQUESTS, SLOTS, ROUNDS, SEED = 64, 16, 5, 0
+
+
+def main() -> None:
+    """Time both, compiled and not, and check the target compiled and not."""
+    report = Report(
+        "Continuous batching",
+        f"{REQUESTS} requests of 1 to {CONTEXT - 1} tokens, uniformly random; {SLOTS} at once; the model of cached "
+        f"decoding, bfloat16; tokens that were asked for a second; {machine()}",
+        ["decoding", "fixed batches", "fixed, rows that ended let go", "continuous", "continuous / fixed"],
+    )
+    for compiling in (False, True):
+        family = language_model().eval()
+        speed = rates(
+            {
+                "fixed": _run(family, compiling, continuous=False, padded=True),
+                "let go": _run(family, compiling, continuous=False, padded=False),
+                "continuous": _run(family, compiling, continuous=True, padded=False),
+            },
+            ROUNDS,
+        )
+        ratio = speed["continuous"] / speed["fixed"]
+        name = "compiled" if compiling else "uncompiled"
+        report.rows.append([name, *(f"{value:,.0f} tokens/s" for value in speed.values()), f"{ratio:.2f}x"])
+        report.checks[f"at least {TARGET} times fixed batches, {name}"] = ratio >= TARGET
+    report.write()
+
+
+def lengths() -> list[int]:
+    """How many tokens each request asks for."""
+    draw = random.Random(SEED)
+    return [draw.randint(1, CONTEXT - 1) for _ in range(REQUESTS)]
+
+
+def _run(family: Autoregressive, compiling: bool, *, continuous: bool, padded: bool) -> Callable[[], int]:
+    controls, wanted = family.Controls(), lengths()
+    network, output = family.network, family.layout.outputs
+
+    def made(counts: list[int]) -> int:
+        requests = [Request((0,), 0, seed + 1, count, controls) for seed, count in enumerate(counts)]
+        engine = Engine(network, output, slots=SLOTS, dtype=torch.bfloat16, compiling=compiling)
+        return sum(len(tokens) for tokens, _ in decode(engine, requests))
+
+    def run() -> int:
+        if continuous:
+            return made(wanted)
+        for start in range(0, REQUESTS, SLOTS):
+            batch = wanted[start : start + SLOTS]
+            made([max(batch)] * len(batch) if padded else batch)
+        return sum(wanted)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -145,6 +145,7 @@ class TrainSettings(Settings):
     )
     batch_size: Positive = 32
     accumulate: Positive = Value(1, description="micro-batches a batch")
+    group_by_length: bool = Value(False, description="put items of like length in a batch: less padding, more a second")
     learning_rate: float = Value(3e-4, gt=0, le=10)
     phase_learning_rate: dict[str, float] = Value(
         {}, description="another rate for a phase, e.g. {discriminator: 1e-4}"

@@ -24,6 +24,9 @@ class Numbers(Dataset):
         self.shifts: list[int] = []
         self.broken: set[int] = set()
 
+    def sizes(self) -> np.ndarray:
+        return np.random.default_rng(0).integers(1, 100, len(self))
+
     def batch(self, rows, *, augment=None, shift=0, epoch=0) -> Batch:
         if self.broken & set(rows):
             raise DataError("row cannot be read")
@@ -128,3 +131,33 @@ def test_augmentation_depends_on_seed_epoch_and_item_alone(tmp_path: Path) -> No
     whole, single, later = epoch(size, 0), epoch(1, 0), epoch(size, 1)
     assert all(np.array_equal(whole[item], single[item]) for item in whole)
     assert any(not np.array_equal(whole[item], later[item]) for item in whole)
+
+
+@pytest.mark.parametrize(("count", "size"), [(1000, 8), (23, 5), (3, 8), (64, 16), (411, 4)])
+def test_grouped_every_epoch_has_every_item_once_in_its_own_order(count: int, size: int) -> None:
+    with Loader(Numbers(count), size, seed=1, grouped=True) as loader:
+        rows = [row for index in range(4 * count // size + 2) for _, row in loader.rows(index)]
+    epochs = [rows[start : start + count] for start in range(0, 4 * count, count)]
+    assert all(sorted(epoch) == list(range(count)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_grouped_batches_hold_items_of_like_length_in_every_epoch() -> None:
+    data = Numbers(4001)
+    sizes = data.sizes()
+
+    def padding(grouped: bool, start: int) -> float:
+        with Loader(data, 16, seed=2, grouped=grouped) as loader:
+            batches = [sizes[[row for _, row in loader.rows(index)]] for index in range(start, start + 100)]
+        return float(np.mean([batch.max() - batch.mean() for batch in batches]))
+
+    for start in (0, 252, 600):
+        assert padding(True, start) < 0.15 * padding(False, start)
+
+
+def test_grouped_batches_come_in_no_order_of_length() -> None:
+    data = Numbers(800)
+    sizes = data.sizes()
+    with Loader(data, 16, seed=2, grouped=True) as loader:
+        means = [sizes[[row for _, row in loader.rows(index)]].mean() for index in range(50)]
+    assert abs(np.corrcoef(means, range(50))[0, 1]) < 0.4

@@ -51,6 +51,10 @@ class Dataset(ABC):
             epoch: views with randomness of their own are taken afresh in each.
         """
 
+    def sizes(self) -> np.ndarray | None:
+        """``[N]``: how long each item is, all its sequences together; ``None`` where all are alike."""
+        return None
+
     @abstractmethod
     def items(self, rows: Sequence[int]) -> list[Item]:
         """Canonical items of the target."""
@@ -162,6 +166,10 @@ class ItemDataset(Dataset):
         for name, view in self._views.items():
             conditions[name] = view.taken(target, derive(ids, f"view:{name}", epoch))
         return Batch(target, conditions=conditions, ids=ids)
+
+    def sizes(self) -> np.ndarray | None:
+        columns = [name for name, layout in self._layouts.items() if layout.shape is None]
+        return np.sum([self._shelf.sizes(name) for name in columns], axis=0) if columns else None
 
     def items(self, rows: Sequence[int]) -> list[Item]:
         return self._unpacked(self.modality, "target", rows)

@@ -18,6 +18,8 @@ from miaobi.types import Batch, Field
 
 AHEAD = 4
 """Batches made ahead."""
+_GROUPED = 50
+"""Batches whose items are sorted by length together."""
 
 
 class Loader:
@@ -31,6 +33,8 @@ class Loader:
         seed: the run's.
         augment: the recipe's ``data.augment``; empty for none.
         shuffle: a new order every epoch; otherwise the data set's.
+        grouped: whether items of like length share a batch, as far as a shuffled stretch of 50 batches allows; the
+            batches of a stretch come in random order.
 
     Raises:
         DataError: the data set is empty.
@@ -44,11 +48,13 @@ class Loader:
         *,
         augment: Mapping[str, Any] | None = None,
         shuffle: bool = True,
+        grouped: bool = False,
     ) -> None:
         if not len(dataset):
             raise DataError(f"the {dataset.part} part is empty", cure="add data, or hold out less (data.split)")
         self._dataset, self._batch_size, self._seed, self._shuffle = dataset, batch_size, seed, shuffle
         self._options = dict(augment or {})
+        self._sizes = dataset.sizes() if grouped else None
         self._order = lru_cache(maxsize=2)(self._make_order)
         self._changed = threading.Condition()
         self._ready: dict[int, Batch | BaseException] = {}
@@ -152,7 +158,29 @@ class Loader:
         count = len(self._dataset)
         if not self._shuffle:
             return np.arange(count)
-        return torch.argsort(seeds_of(derive_one(self._seed, "order", epoch), torch.arange(count)), stable=True).numpy()
+        order = _shuffled(count, derive_one(self._seed, "order", epoch))
+        return order if self._sizes is None else self._gathered(order, epoch)
+
+    def _gathered(self, order: np.ndarray, epoch: int) -> np.ndarray:
+        """Items of like length side by side; whole batches of this epoch begin after those that fill its first."""
+        sizes: Any = self._sizes
+        first = -epoch * len(order) % self._batch_size
+        pieces = [order[:first]]
+        for start in range(first, len(order), _GROUPED * self._batch_size):
+            stretch = order[start : start + _GROUPED * self._batch_size]
+            stretch = stretch[np.argsort(sizes[stretch], kind="stable")]
+            whole = len(stretch) // self._batch_size
+            # What is left over is any length's, so that the longest are not always in the batch that straddles epochs.
+            over = len(stretch) - whole * self._batch_size
+            skip = derive_one(self._seed, "left over", epoch, start) % (len(stretch) - over + 1)
+            batches = np.delete(stretch, np.s_[skip : skip + over]).reshape(whole, self._batch_size)
+            shuffled = batches[_shuffled(whole, derive_one(self._seed, "batches", epoch, start))]
+            pieces += [shuffled.reshape(-1), stretch[skip : skip + over]]
+        return np.concatenate(pieces)
+
+
+def _shuffled(count: int, seed: int) -> np.ndarray:
+    return torch.argsort(seeds_of(seed, torch.arange(count)), stable=True).numpy()
 
 
 def join(batches: list[Batch]) -> Batch:

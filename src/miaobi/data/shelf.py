@@ -146,6 +146,11 @@ class Shelf:
             return None
         return np.concatenate([found.is_valid().to_numpy(zero_copy_only=False) for found in columns])
 
+    def sizes(self, column: str) -> np.ndarray:
+        """``[N]`` bytes of each row of a binary column."""
+        parts = [np.diff(self._binary(part, column)[0]) for part in range(len(self._starts) - 1)]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
+
     def numbers(self, column: str) -> np.ndarray:
         """A whole column of numbers."""
         parts = [self._numbers(part, column) for part in range(len(self._starts) - 1)]

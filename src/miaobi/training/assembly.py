@@ -58,7 +58,13 @@ class Assembly:
         self.runner = self._runner() if self.phases else None
         shipped = self.family.shipped()
         self.average = Average(shipped, settings.ema) if settings.ema and self.phases else None
-        self.loader = Loader(prepared.train, settings.batch_size, recipe.seed, augment=recipe.data.augment)
+        self.loader = Loader(
+            prepared.train,
+            settings.batch_size,
+            recipe.seed,
+            augment=recipe.data.augment,
+            grouped=settings.group_by_length,
+        )
 
     @property
     def counts(self) -> bool:

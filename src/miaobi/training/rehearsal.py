@@ -17,6 +17,7 @@ from miaobi.training.assembly import Assembly
 from miaobi.training.processes import Processes
 
 _ROUNDS = 3
+_GROUPED = 5
 _PATIENCE = 6.0
 """Seconds after which a comparison takes what it has."""
 _SAMPLE = 0.03
@@ -48,7 +49,10 @@ class Rehearsal:
     def __init__(self, assembly: Assembly, steps: int, share: Processes) -> None:
         self._assembly = assembly
         self._steps = steps
-        self._batches = [share.rows(assembly.loader.batch(index)) for index in range(2)]
+        # Batches of like lengths differ among each other, so a few say little about their time.
+        self._varied = assembly.recipe.train.group_by_length
+        count = _GROUPED if self._varied else 2
+        self._batches = [share.rows(assembly.loader.batch(index)) for index in range(count)]
         self._turn = 0
 
     def choose(self, threads: int) -> tuple[Choice, float]:
@@ -106,7 +110,7 @@ class Rehearsal:
         self._assembly.use(choice.precision, compiled=False)
         spent: list[float] = []
         began = time.perf_counter()
-        while not spent or time.perf_counter() - began < least:
+        while len(spent) < (len(self._batches) if least and self._varied else 1) or time.perf_counter() - began < least:
             spent.append(self._step())
         return statistics.fmean(spent)
 

@@ -1,8 +1,9 @@
 """A Transformer's decoding step as one compiled graph: every span, and one row or several.
 
 One token's worth of work is hundreds of small operations, whose calls cost more than their arithmetic; a compiler joins
-them. Three things make it pay: weights are constants (``freezing``), so that they are packed for the matrix products
-once; spans and row counts are symbols, so that one compilation serves all; and attention is multiply-and-sum, which the
+them. Four things make it pay: weights are constants (``freezing``), so that they are packed for the matrix products
+once; what calls the kernels is C++ as well; spans and row counts are symbols, so that one compilation serves all; and
+attention is multiply-and-sum, which the
 compiler turns into one pass over the cache, so a cache in bfloat16 is read at half the cost and without conversion.
 """
 
@@ -83,7 +84,7 @@ class CompiledSteps:
         several = rows > 1
         graph = torch.compile(self._step, fullgraph=True)
         try:
-            with torch._inductor.config.patch(freezing=True, compile_threads=1):
+            with torch._inductor.config.patch(freezing=True, cpp_wrapper=True, compile_threads=1):
                 graph(*self._example(_ROWS if several else 1, several))
         except Exception as error:
             # Whatever the compiler trips over (a missing C++ compiler, most often), decoding goes on without it.

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from miaobi.modalities._scripts import language
+from miaobi.modalities._scripts import UNSPACED, language
 from miaobi.modalities._tokenizers import Tokenizer
 
 Word = tuple[int, ...]
-_UNSPACED = frozenset({"Chinese", "Japanese", "Thai"})
 _OPEN, _BLANK, _LETTER, _MARK, _UNSPACED_LETTER = range(5)
 """Part of a character or unknown; blanks; letters and digits; other marks; letters of scripts without spaces."""
 
@@ -66,4 +65,4 @@ def _kind(letter: str) -> int:
         return _BLANK
     if not letter.isalnum():
         return _MARK
-    return _UNSPACED_LETTER if language(letter) in _UNSPACED else _LETTER
+    return _UNSPACED_LETTER if language(letter) in UNSPACED else _LETTER

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from miaobi.errors import RequestError
+from miaobi.errors import RequestError, Unsupported
 from miaobi.modalities._scripts import UNSPACED, language
 
 if TYPE_CHECKING:
@@ -135,9 +135,17 @@ class Writer:
         speller: the tokenizer.
         output: which tokens may be drawn; the end token is among them.
         after: whether tokens stand before what is drawn.
+
+    Raises:
+        Unsupported: there is no end token.
     """
 
     def __init__(self, speller: Speller, output: Output, *, after: bool) -> None:
+        if output.end is None:
+            raise Unsupported(
+                "keywords and lines are of whole items, and these have no end",
+                cure="leave keywords and lines out, or use regex",
+            )
         later, first = speller.words()
         silent = {output.end, output.banned, output.unknown}
         known = [token < len(later) and token not in silent for token in range(output.size)]

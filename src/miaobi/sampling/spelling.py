@@ -87,11 +87,6 @@ class Spelling:
             Unsupported: keywords or lines of a text without an end.
         """
         if controls.holding:
-            if self._output.end is None:
-                raise Unsupported(
-                    "keywords and lines are of whole items, and these have no end",
-                    cure="leave keywords and lines out, or use regex",
-                )
             return _contents(self.speller, self._output, controls.keywords, controls.lines, after)
         if not controls.constrained:
             return None

@@ -63,13 +63,26 @@ def guard_of(*keywords, lines=None, limit=40):
 
 def test_a_text_that_has_them_by_itself_is_left_as_it_is():
     tokenizer, output, guard = guard_of("sea", lines=(1, 1))
-    assert not guard.allowed()[output.end]
     assert all(guard.admit(token) for token in tokenizer.encode("by the sea").tolist())
     allowed = guard.allowed()
     assert allowed[output.end]
     assert not allowed[tokenizer.newline]
     assert guard.known() == output.end
     assert guard.admit(output.end)
+
+
+def test_a_text_that_would_end_too_early_goes_on_with_what_is_missing():
+    tokenizer, output, guard = guard_of("sea", lines=(2, 2))
+    drawn = tokenizer.encode("ab").tolist()
+    assert all(guard.admit(token) for token in drawn)
+    # Asked at every step, it never ends early; in between it takes what is drawn.
+    while not guard.admit(output.end):
+        token = int(tokenizer.encode("c")[0])
+        if not guard.allowed()[token] or not guard.admit(token):
+            token = guard.known()
+            assert guard.admit(token)
+        drawn.append(token)
+    assert tokenizer.decode(np.array(drawn)) == "ab sea\nc"
 
 
 def test_a_keyword_within_another_is_not_written_twice():

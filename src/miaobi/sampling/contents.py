@@ -75,10 +75,17 @@ class Contents:
                 text = self.writer.join(text, spelled)
         if self.lines is not None:
             for _ in range(self.lines[0] - count_lines(_decoded(text))):
-                added = [*(self.line_break if _decoded(text).strip() else []), *self.filler]
+                added = [*(self.line_break if _line_begun(text) else []), *self.filler]
                 tokens += added
                 text = self.writer.join(text, added)
         return tokens if self.held(text) else None
+
+    def piece(self, text: bytes) -> list[int]:
+        """The beginning of `way` that a text which would end goes on with: a keyword, or a line break."""
+        for word, spelled in self.keywords.items():
+            if word not in text:
+                return spelled
+        return self.line_break if _line_begun(text) else []
 
     def held(self, text: bytes) -> bool:
         """Whether a text holds everything."""
@@ -90,6 +97,8 @@ class Contents:
 class Holding:
     """One request's text so far, and a way to finish it.
 
+    A text that would end too early goes on with a keyword that is missing, or else with a new line.
+
     Attributes:
         finished: never before the end token or the limit.
     """
@@ -99,21 +108,26 @@ class Holding:
     def __init__(self, contents: Contents, way: Sequence[int], left: int) -> None:
         self._contents, self._way, self._left = contents, list(way), left
         self._text = b""
+        self._forced: list[int] = []
 
     def allowed(self) -> np.ndarray:
-        """Bool ``[size]``: tokens that are not known to be wrong now."""
+        """Bool ``[size]``: tokens that are not known to be wrong now, and the end, which is then asked for."""
         writer, lines = self._contents.writer, self._contents.lines
+        if self._forced:
+            return np.asarray(np.arange(len(writer.drawable)) == self._forced[0])
         allowed = writer.drawable.copy()
-        allowed[writer.end] = self._contents.held(self._text)
+        allowed[writer.end] = True
         if lines is not None and count_lines(_decoded(self._text)) >= lines[1]:
             allowed &= ~writer.breaking
         return allowed
 
     def admit(self, token: int) -> bool:
-        """Take a drawn token; false, and nothing changes, if the text could not be finished after it."""
+        """Take a drawn token; false if the text could not be finished after it, and the text stays as it is."""
         writer = self._contents.writer
         if token == writer.end:
-            return self._contents.held(self._text)
+            return self._contents.held(self._text) or self._go_on()
+        if self._forced and token != self._forced[0]:
+            return False
         if not 0 <= token < len(writer.drawable) or not writer.drawable[token]:
             return False
         text = writer.join(self._text, [token])
@@ -121,7 +135,15 @@ class Holding:
         if way is None or len(way) > self._left - 1:
             return False
         self._text, self._way, self._left = text, way, self._left - 1
+        self._forced = self._forced[1:]
         return True
+
+    def _go_on(self) -> bool:
+        """False; what is missing comes next, where there is room for it."""
+        way = self._contents.way(self._text)
+        if not self._forced and way is not None and len(way) <= self._left:
+            self._way, self._forced = way, self._contents.piece(self._text)
+        return False
 
     def known(self) -> int:
         """The token that is sure to be admitted."""
@@ -187,6 +209,11 @@ def _spellings(keyword: str) -> list[tuple[str, str]]:
     """A keyword after a space where its script has them, and as it is."""
     alone = (keyword, keyword)
     return [alone] if language(keyword[0]) in UNSPACED else [(f" {keyword}", keyword), alone]
+
+
+def _line_begun(text: bytes) -> bool:
+    """Whether the last line is not blank."""
+    return bool(_decoded(text).rpartition("\n")[2].strip())
 
 
 def _decoded(text: bytes) -> str:

@@ -64,7 +64,9 @@ class Cleaning(Settings):
 class DataSettings(Settings):
     """Where items come from and how they are prepared."""
 
-    source: str = Value(description="a folder, CSV/TSV/JSONL/Parquet, one .txt (a stream), hub:NAME or catalog:NAME")
+    source: str = Value(
+        description="a folder, CSV/TSV/JSONL/Parquet, one .txt (a stream), aligned:FOLDER, hub:NAME or catalog:NAME"
+    )
     content: str | None = Value(None, description="the column of the target; default: the first that fits the modality")
     condition: dict[str, ConditionSettings] = {}
     split: Split = Split()

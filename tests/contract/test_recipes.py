@@ -14,7 +14,7 @@ from miaobi.data.plan import viewed
 from miaobi.families import Counting, Family
 from miaobi.modalities import Modality, Represented
 from miaobi.models import Model, PartCodec
-from miaobi.recipe import Recipe, plugin_name, plugin_options, shipped
+from miaobi.recipe import Plugin, Recipe, plugin_name, plugin_options, shipped
 from miaobi.training.stages import recipes
 from miaobi.types import Form, Spec
 
@@ -34,6 +34,13 @@ every = pytest.mark.parametrize("name", RECIPES)
 def modality_of(section: object) -> tuple[Modality, Spec]:
     made = modalities.create(section)  # type: ignore[arg-type]
     return made, SPECS[made.name]
+
+
+def condition_of(section: Plugin, target: Plugin) -> Spec:
+    """What a stored condition looks like; one of the target's modality, without options, shares its tokenizer."""
+    spec = modality_of(section)[1]
+    shared = plugin_name(section) == plugin_name(target) and not plugin_options(section)
+    return replace(spec, shared=shared and spec.form is Form.TOKENS)
 
 
 def target_of(recipe: Recipe, parts: dict[str, PartCodec]) -> tuple[Modality, Spec]:
@@ -61,7 +68,7 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
         conditions = {
             key: viewed(modality, said, parts, key).view.spec(replace(target, levels=0))
             if said.view
-            else modality_of(said.modality)[1]
+            else condition_of(said.modality, one.modality)
             for key, said in one.data.condition.items()
         }
         family = models.build(one, target, conditions, parts)

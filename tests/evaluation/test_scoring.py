@@ -200,6 +200,25 @@ def test_controls_take_the_place_of_the_recipes_of_the_same_name(tmp_path: Path)
         evaluate(model, metrics=["self_bleu"], controls={"temprature": 2.0})
 
 
+class Told(Uniform):
+    """`Uniform` that is asked for lines and words, and does not listen."""
+
+    Controls = TokenControls
+
+
+def test_what_the_controls_ask_for_is_measured_where_no_metric_is_named(tmp_path: Path) -> None:
+    model = model_of(write_lines(tmp_path / "own.jsonl", 100), metrics=["self_bleu"])
+    model.family = Told(model.modality, sentences(20))
+    assert list(evaluate(model)) == ["self_bleu"]
+    controls = {"lines": 1, "keywords": ["no such word"]}
+    found = evaluate(model, controls=controls)
+    assert list(found) == ["self_bleu", "obeys", "obeys_keywords", "obeys_lines"]
+    assert [found[figure].value for figure in ("obeys", "obeys_keywords", "obeys_lines")] == [0, 0, 1]
+    assert list(evaluate(model, metrics=["self_bleu"], controls=controls)) == ["self_bleu"]
+    own = evaluate(model, controls=controls, options={"obedience": {"characters": [0, 1000]}})
+    assert list(own) == ["self_bleu", "obeys", "obeys_characters"]
+
+
 def test_options_of_metrics_are_the_recipes_unless_given(tmp_path: Path) -> None:
     options = {"diversity": {"self_bleu_samples": 5}}
     model = model_of(write_lines(tmp_path / "own.jsonl", 100), options=options, metrics=["self_bleu"])

@@ -59,6 +59,9 @@ def image_sections(folder: Path) -> dict[str, Any]:
     }
 
 
+REFUSED = {"ngram": "title", "dictionary": "kind"}
+"""The condition that a family does not take, which its own test checks: one counts by label, one pairs two texts."""
+
 WORLDS = {Form.TOKENS: token_sections, Form.TENSOR: image_sections}
 
 
@@ -72,9 +75,7 @@ def recipe(name: str, form: Form, folder: Path, **train: Any) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     sections = WORLDS[form](folder)
     kind = families.find(name)
-    if name == "ngram":
-        # Counts are per label; text conditions are refused, which its own test checks.
-        sections["data"]["condition"].pop("title", None)
+    sections["data"]["condition"].pop(REFUSED.get(name), None)
     settings = {
         "steps": STEPS,
         "batch_size": 16,

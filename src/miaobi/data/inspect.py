@@ -62,6 +62,8 @@ def guess_modality(source: str) -> Plugin:
     """
     if source.startswith("catalog:"):
         return catalog.find(source.removeprefix("catalog:")).modality
+    if source.startswith("aligned:"):
+        return "text"
     path = Path(source).expanduser()
     if path.is_dir():
         suffixes = Counter(file.suffix.lower() for file in path.rglob("*") if file.is_file())

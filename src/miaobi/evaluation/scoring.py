@@ -13,6 +13,7 @@ from miaobi.evaluation import extractors
 from miaobi.evaluation.context import Context
 from miaobi.evaluation.extractors import Extractor
 from miaobi.evaluation.metrics import NO_OPTIONS, Choice, Options, check_options, resolve
+from miaobi.evaluation.metrics.obedience import asked
 from miaobi.evaluation.quiet import undisturbed
 from miaobi.evaluation.records import Direction, Score
 from miaobi.families import Family
@@ -42,7 +43,7 @@ def evaluate(
     Args:
         model: a loaded model, a run folder or a model folder.
         metrics: GROUP, GROUP.FIGURE or a unique FIGURE; default: the recipe's, else those of the modality's that the
-            family can be measured by.
+            family can be measured by, and ``obedience`` where the controls ask for something of a text.
         data: another source than the recipe's; its held-out part is used, encoded as the model was trained.
         samples: how many to generate, at most as many as are held out; default: the recipe's.
         seed: of the samples.
@@ -62,8 +63,12 @@ def evaluate(
     recipe = _recipe(model, data)
     settings = recipe.evaluate
     named = extractor or settings.extractor
+    controls = {**settings.control, **(controls or {})}
+    rules = asked(type(model.family).Controls.parse(controls, "evaluate.control"))
+    options = {**({"obedience": rules} if rules else {}), **settings.options, **options}
     names = metrics or settings.metrics or applicable(model.family, model.modality)
-    options = {**settings.options, **options}
+    if rules and not metrics:
+        names = list(dict.fromkeys([*names, "obedience"]))
     check(names, model.family, model.modality, named, options)
     context = Context(
         model,
@@ -72,7 +77,7 @@ def evaluate(
         count=settings.samples if samples is None else samples,
         seed=seed,
         extractor=named,
-        controls={**settings.control, **(controls or {})},
+        controls=controls,
     )
     return score(context, names, options)
 

@@ -26,6 +26,8 @@ _RANGES = (
     (0xF900, 0xFAFF, "Chinese"),
     (0x20000, 0x323AF, "Chinese"),
 )
+UNSPACED = frozenset({"Chinese", "Japanese", "Thai"})
+"""Languages that are written without spaces between words."""
 _STARTS = np.array([start for start, _, _ in _RANGES])
 _ENDS = np.array([end for _, end, _ in _RANGES])
 _LOOKED_AT = 10_000

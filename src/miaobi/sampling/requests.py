@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from miaobi.sampling.constraints import Constraint
+from miaobi.sampling.contents import Contents
 from miaobi.sampling.logits import NEVER
 from miaobi.sampling.penalties import Repeats
 from miaobi.sampling.streaming import TextStream
@@ -53,7 +54,7 @@ class Request:
         free: ``tokens`` with conditions absent, for guidance; needed where ``controls.guidance`` is not 1.
         shortest: tokens to draw before the end may be.
         bias: what is added to the logits of tokens.
-        constraint: what the drawn text must be.
+        constraint: what the drawn text must be or hold.
         watch: makes the text of what is drawn, which ends the request once it holds a stop string.
         source: what a network that reads its conditions is told (`ReadingNetwork.sources`), for all requests or none.
         free_source: the same with conditions absent.
@@ -67,7 +68,7 @@ class Request:
     free: tuple[int, ...] | None = None
     shortest: int = 0
     bias: Mapping[int, float] = field(default_factory=dict)
-    constraint: Constraint | None = None
+    constraint: Constraint | Contents | None = None
     watch: Callable[[], TextStream] | None = None
     source: Any = None
     free_source: Any = None

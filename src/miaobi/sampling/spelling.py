@@ -12,6 +12,7 @@ import numpy as np
 from miaobi.errors import RequestError, Unsupported
 from miaobi.sampling._grammar import Alphabet, Words, grammar_of
 from miaobi.sampling.constraints import Constraint
+from miaobi.sampling.contents import Contents, Writer
 from miaobi.sampling.requests import Output
 from miaobi.sampling.streaming import Streamer, TextStream
 from miaobi.sampling.token_controls import TokenControls
@@ -52,7 +53,7 @@ class Spelling:
             raise Unsupported(
                 "these tokens are not the tokens of a text",
                 allowed="controls of text and streaming for models of text that were loaded with their modality",
-                cure="leave regex, json_schema, choices, stop and text_bias out",
+                cure="leave regex, json_schema, choices, keywords, lines, stop and text_bias out",
             )
         return self._speller
 
@@ -77,13 +78,16 @@ class Spelling:
             bias[int(tokens[0])] = bias.get(int(tokens[0]), 0.0) + value
         return bias
 
-    def constraint(self, controls: TokenControls, *, after: bool) -> Constraint | None:
-        """What drawn text must be, where anything; ``after``: whether tokens stand before it.
+    def constraint(self, controls: TokenControls, *, after: bool) -> Constraint | Contents | None:
+        """What drawn text must be or hold, where anything; ``after``: whether tokens stand before it.
 
         Raises:
             MissingExtra: llguidance is not installed.
             RequestError: a constraint that means nothing or that nothing satisfies.
+            Unsupported: keywords or lines of a text without an end.
         """
+        if controls.holding:
+            return _contents(self.speller, self._output, controls.keywords, controls.lines, after)
         if not controls.constrained:
             return None
         key = (controls.regex, controls.choices, json.dumps(controls.json_schema))
@@ -108,6 +112,13 @@ class _Key:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Key) and self._key == other._key
+
+
+@lru_cache(maxsize=16)
+def _contents(
+    speller: Speller, output: Output, keywords: tuple[str, ...], lines: tuple[int, int] | None, after: bool
+) -> Contents:
+    return Contents(Writer(speller, output, after=after), keywords, lines)
 
 
 @lru_cache(maxsize=4)

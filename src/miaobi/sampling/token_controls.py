@@ -16,6 +16,8 @@ from miaobi.types import Settings
 Bias = Annotated[float, Value(ge=-100, le=100)]
 Stop = Annotated[str, Value(min_length=1, max_length=1000)]
 Choice = Annotated[str, Value(min_length=1, max_length=1000)]
+Keyword = Annotated[str, Value(min_length=1, max_length=200, pattern=r"^[^\s](.*[^\s])?$")]
+LineCount = Annotated[int, Value(ge=0, le=1000)]
 _MOST_LETTERS = 100_000
 """Of all choices together: a grammar of them is searched for ways to finish."""
 _MOST_BIASES = 1000
@@ -26,7 +28,8 @@ class TokenControls(Settings):
 
     Applied in this order: guidance, repetition, bias, constraint, n-grams and least length, temperature, top-k, top-p,
     min-p. At most one of ``regex``, ``json_schema`` and ``choices`` constrains the text that is drawn (a prefix is not
-    part of it); it is kept to whatever the length: see `Constraint`.
+    part of it), or ``keywords`` and ``lines`` say what it holds; both are kept to whatever the length: see `Constraint`
+    and `Contents`.
     """
 
     temperature: float = Value(1.0, ge=0, le=100, description="0 takes the most likely token")
@@ -49,13 +52,24 @@ class TokenControls(Settings):
     choices: tuple[Choice, ...] | None = Value(
         None, min_length=1, max_length=10_000, description="the text is one of these"
     )
+    keywords: tuple[Keyword, ...] = Value(
+        (), max_length=20, description="all of them appear in the text, upper and lower case told apart"
+    )
+    lines: tuple[LineCount, LineCount] | None = Value(
+        None, description="fewest and most lines that are not blank; one number is both"
+    )
     best_of: int = Value(1, ge=1, le=64, description="draw this many and keep the one most likely a token")
     guidance: float = Value(1.0, ge=0, le=100, description="above 1 follows the conditions more, 0 ignores them")
 
-    @field_validator("stop", "choices", mode="before")
+    @field_validator("stop", "choices", "keywords", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("lines", mode="before")
+    @classmethod
+    def _exactly(cls, value: Any) -> Any:
+        return (value, value) if isinstance(value, int) else value
 
     @model_validator(mode="after")
     def _agree(self) -> Self:
@@ -69,12 +83,19 @@ class TokenControls(Settings):
             raise ValueError(f"min_length = {self.min_length} is more than max_length = {self.max_length}")
         if self.choices is not None and sum(map(len, self.choices)) > _MOST_LETTERS:
             raise ValueError(f"the choices are too long together; up to {_MOST_LETTERS} characters are allowed")
-        constraints = [name for name in ("regex", "json_schema", "choices") if name in self._changed()]
-        if len(constraints) > 1:
-            raise ValueError(f"{' and '.join(constraints)} contradict each other; give one of them")
-        if constraints and (self.stop or self.min_length is not None):
-            raise ValueError(f"{constraints[0]} says where the text ends; leave stop and min_length out")
+        if self.lines is not None and self.lines[0] > self.lines[1]:
+            raise ValueError(f"lines = {list(self.lines)}: the fewest come first")
+        self._check_constraints()
         return self
+
+    def _check_constraints(self) -> None:
+        changed = self._changed()
+        forms = [name for name in ("regex", "json_schema", "choices") if name in changed]
+        held = [name for name in ("keywords", "lines") if name in changed]
+        if len(forms) > 1 or (forms and held):
+            raise ValueError(f"{' and '.join([*forms, *held])} contradict each other; give one of them")
+        if (forms or held) and (self.stop or self.min_length is not None):
+            raise ValueError(f"{(forms + held)[0]} says where the text ends; leave stop and min_length out")
 
     @property
     def constrained(self) -> bool:
@@ -82,9 +103,14 @@ class TokenControls(Settings):
         return self.regex is not None or self.json_schema is not None or self.choices is not None
 
     @property
+    def holding(self) -> bool:
+        """Whether the text has to hold something."""
+        return bool(self.keywords) or self.lines is not None
+
+    @property
     def textual(self) -> bool:
         """Whether a control is in terms of text, so that it needs to know how tokens are spelled."""
-        return self.constrained or bool(self.stop) or bool(self.text_bias)
+        return self.constrained or self.holding or bool(self.stop) or bool(self.text_bias)
 
     def _changed(self) -> set[str]:
         fields = type(self).model_fields

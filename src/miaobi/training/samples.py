@@ -16,7 +16,9 @@ from miaobi.types import Batch, Form, Samples
 SHOWN = 4
 TOKENS = 128
 """Longest live sample: a glance must not cost more than the training around it."""
-WHOLE_ITEMS = frozenset({"regex", "json_schema", "choices", "best_of", "beams", "length_penalty", "min_length"})
+WHOLE_ITEMS = frozenset(
+    {"regex", "json_schema", "choices", "keywords", "lines", "best_of", "beams", "length_penalty", "min_length"}
+)
 """Controls that need an item's whole length, or several of it: left out of live samples."""
 COMPARED = 64
 """Samples whose diversity is compared with the data's."""

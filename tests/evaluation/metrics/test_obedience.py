@@ -10,7 +10,10 @@ from scipy.stats import binomtest
 from miaobi.errors import InvalidRecipe, UnknownName, Unsupported
 from miaobi.evaluation import check, score
 from miaobi.evaluation.metrics import obedience
-from miaobi.evaluation.metrics.obedience import Format, Obedience, kept, rules
+from miaobi.evaluation.metrics.obedience import Format, Obedience, asked, kept, rules
+from miaobi.sampling.token_controls import TokenControls
+from miaobi.types import Settings
+from tests.evaluation.pairs import paired
 from tests.evaluation.stand_ins import Sampler, context, data, digits, image, text
 
 POEM, PROSE = "白日依山尽\n黄河入海流\n", "A moon, and no river."
@@ -52,6 +55,31 @@ def test_all_rules_and_each() -> None:
     assert [item.floor for item in found.values()] == [0, 0.5, 0.5, 0]
     assert found["obeys_lines"].interval == pytest.approx(tuple(binomtest(10, 10).proportion_ci(method="wilson")))
     assert found["obeys"].protocol["detail"]["rules"]["characters"] == [1, 5]
+
+
+def test_keywords_of_each_item_are_from_its_condition() -> None:
+    told = ["moon, river", "sea", "月、山", ""]
+    answers = ["the moon on a river", "a mountain", "山上有月", "anything"]
+    real = ["a moon", "the sea", "月", "and no more"]
+    found = score(paired(answers, real, told), ["obedience"], {"obedience": {"keywords_from": "source"}})
+    assert (found["obeys_keywords_from"].value, found["obeys_keywords_from"].floor) == (0.75, 0.5)
+    assert found["obeys"].value == 0.75
+    with pytest.raises(InvalidRecipe, match="not a text condition"):
+        score(paired(answers, real, told), ["obedience"], {"obedience": {"keywords_from": "title"}})
+
+
+@pytest.mark.parametrize(
+    ("controls", "expected"),
+    [
+        ({"keywords": "moon", "lines": 2}, {"keywords": ["moon"], "lines": (2, 2)}),
+        ({"regex": "[ab]+"}, {"pattern": "[ab]+"}),
+        ({"regex": "("}, {}),
+        ({"temperature": 2.0}, {}),
+    ],
+)
+def test_what_controls_ask_for_is_what_is_checked(controls: dict[str, Any], expected: dict[str, Any]) -> None:
+    assert asked(TokenControls.parse(controls)) == expected
+    assert asked(Settings()) == {}
 
 
 def test_a_slow_pattern_is_stopped_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

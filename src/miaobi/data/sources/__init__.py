@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from miaobi.data.sources._base import Ignored, Problem, Record, Source, digest
+from miaobi.data.sources.aligned import AlignedSource
 from miaobi.data.sources.catalog import CatalogSource
 from miaobi.data.sources.delimited import DelimitedSource
 from miaobi.data.sources.folder import PART_NAMES, FolderSource
@@ -17,7 +18,10 @@ from miaobi.errors import DataError, nearest
 
 __all__ = ["PART_NAMES", "Ignored", "Problem", "Record", "Source", "TextStream", "digest", "open_source", "use_files"]
 
-_ALLOWED = "a folder, a .csv, .tsv, .jsonl or .parquet table, one .txt, hub:NAME or catalog:NAME"
+_ALLOWED = (
+    "a folder, a .csv, .tsv, .jsonl or .parquet table, one .txt, aligned:FOLDER (lines that belong together), "
+    "hub:NAME or catalog:NAME"
+)
 
 
 def open_source(name: str, cache: Path, *, extensions: frozenset[str], literal: bool) -> Source:
@@ -38,6 +42,8 @@ def open_source(name: str, cache: Path, *, extensions: frozenset[str], literal: 
         return CatalogSource(rest, cache)
     if colon and kind == "hub":
         return HubSource(rest)
+    if colon and kind == "aligned":
+        return AlignedSource(rest)
     path = Path(name).expanduser()
     if path.is_dir():
         return FolderSource(path, extensions, sidecars=not literal)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import regex
@@ -12,9 +12,10 @@ from pydantic import field_validator, model_validator
 from miaobi.errors import InvalidRecipe
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import share
-from miaobi.evaluation.metrics._pairs import require_text
+from miaobi.evaluation.metrics._pairs import require_text, sources
 from miaobi.evaluation.records import Direction, Score
 from miaobi.plugins import name_of
+from miaobi.sampling.contents import count_lines
 from miaobi.types import Form, Settings
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _SECONDS = 1.0
 _MOST_TIMEOUTS = 10
+_COMMAS = regex.compile("[,;，、；]")
 Count = Annotated[int, Value(ge=0, le=10**6)]
 Rule = Callable[[str], bool]
 
@@ -32,8 +34,9 @@ class Obedience(Metric):
     """The share of samples that obey every rule asked for, and each of them.
 
     The rules are this metric's options (``evaluate.options.obedience``), the same for every sample and independent of
-    how the model was asked to follow them: through its sampling controls, a prompt, or not at all. The floor is the
-    share of held-out items that happen to obey.
+    how the model was asked to follow them: through its sampling controls, a prompt, or not at all. Where no metric is
+    named and the controls ask for keywords, lines or a regular expression, `evaluate` adds this one with those rules.
+    The floor is the share of held-out items that happen to obey.
 
     Pitfalls. Obeying is not being good: an empty text can be short enough. Keywords are looked for as they are, also
     inside longer words. A pattern has to match the whole text and has a second of computing a text; one that takes
@@ -45,6 +48,9 @@ class Obedience(Metric):
 
         keywords: list[Annotated[str, Value(min_length=1, max_length=200)]] = Value(
             [], max_length=100, description="all of them must appear, upper and lower case told apart"
+        )
+        keywords_from: str | None = Value(
+            None, description="a text condition whose words, parted by commas, must appear in that item's sample"
         )
         lines: tuple[Count, Count] | None = Value(None, description="fewest and most lines that are not blank")
         characters: tuple[Count, Count] | None = Value(None, description="fewest and most characters")
@@ -72,6 +78,7 @@ class Obedience(Metric):
     figures: ClassVar[dict[str, Direction]] = {
         "obeys": Direction.HIGHER,
         "obeys_keywords": Direction.HIGHER,
+        "obeys_keywords_from": Direction.HIGHER,
         "obeys_lines": Direction.HIGHER,
         "obeys_characters": Direction.HIGHER,
         "obeys_pattern": Direction.HIGHER,
@@ -107,14 +114,18 @@ class Obedience(Metric):
         """``obeys``, and a figure for each rule that is asked for, 0 to 1.
 
         Raises:
-            InvalidRecipe: the pattern takes too long on too many texts.
+            InvalidRecipe: the pattern takes too long on too many texts, or ``keywords_from`` is no text condition.
         """
         format_ = None if self.config.pattern is None else Format(self.config.pattern)
-        chosen = rules(self.config, format_)
-        found, real = ([kept(chosen, text) for text in side] for side in (context.generated_items, context.real_items))
+        told = None if self.config.keywords_from is None else sources(context, self.config.keywords_from)
+        each = [rules(self.config, format_, None if told is None else told[row]) for row in range(context.count)]
+        found, real = (
+            [kept(chosen, text) for chosen, text in zip(each, side, strict=True)]
+            for side in (context.generated_items, context.real_items)
+        )
         detail = {"rules": self.config.to_json(), "timeouts": format_.timeouts if format_ else 0}
         scores = {}
-        for figure in ("obeys", *(f"obeys_{name}" for name in chosen)):
+        for figure in ("obeys", *(f"obeys_{name}" for name in each[0])):
             right, floor = (sum(item[figure] for item in side) for side in (found, real))
             protocol = self.stamp(
                 figure,
@@ -127,6 +138,22 @@ class Obedience(Metric):
             )
             scores[figure] = Score(right / context.count, share(right, context.count), floor / context.count, protocol)
         return scores
+
+
+def asked(controls: Settings) -> dict[str, Any]:
+    """The options that say what sampling controls ask for; empty where they ask for nothing that is a rule here."""
+    found = {
+        "keywords": list(getattr(controls, "keywords", ())),
+        "lines": getattr(controls, "lines", None),
+        "pattern": getattr(controls, "regex", None),
+    }
+    chosen = {name: value for name, value in found.items() if value}
+    try:
+        Obedience.Config.parse(chosen)
+    except InvalidRecipe:
+        # A constraint may be written in a way, or at a length, that this metric's patterns are not.
+        chosen.pop("pattern", None)
+    return chosen
 
 
 class Format:
@@ -155,11 +182,13 @@ class Format:
         return False
 
 
-def rules(config: Any, format_: Rule | None) -> dict[str, Rule]:
-    """The rules that are asked for, by name."""
+def rules(config: Any, format_: Rule | None, told: str | None = None) -> dict[str, Rule]:
+    """The rules that are asked for, by name; ``told`` is the condition that an item's keywords are from."""
+    own = None if told is None else [word.strip() for word in _COMMAS.split(told) if word.strip()]
     found: dict[str, Rule | None] = {
-        "keywords": (lambda text: all(word in text for word in config.keywords)) if config.keywords else None,
-        "lines": _within(config.lines, lambda text: sum(bool(line.strip()) for line in text.split("\n"))),
+        "keywords": _holds(config.keywords or None),
+        "keywords_from": _holds(own),
+        "lines": _within(config.lines, count_lines),
         "characters": _within(config.characters, len),
         "pattern": format_,
     }
@@ -170,6 +199,10 @@ def kept(chosen: Mapping[str, Rule], text: str) -> dict[str, bool]:
     """Whether a text obeys each rule, as ``obeys_NAME``, and all of them, as ``obeys``."""
     each = {f"obeys_{name}": rule(text) for name, rule in chosen.items()}
     return {"obeys": all(each.values()), **each}
+
+
+def _holds(words: Sequence[str] | None) -> Rule | None:
+    return None if words is None else lambda text: all(word in text for word in words)
 
 
 def _within(limits: tuple[int, int] | None, count: Callable[[str], int]) -> Rule | None:

@@ -31,7 +31,10 @@ def coded(name, **options):
     inner = modalities.create({"name": name, **options})
     inner.fit(items)
     family = family_of(
-        "discrete", {"levels": [5, 5], "factor": 4, "likelihood": "gaussian"}, target=inner.spec, network="convolutional"
+        "discrete",
+        {"levels": [5, 5], "factor": 4, "likelihood": "gaussian"},
+        target=inner.spec,
+        network="convolutional",
     )
     # At first every vector is near zero, which is one code.
     family.encoder.head.weight.data.mul_(300)

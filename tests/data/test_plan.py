@@ -1,4 +1,4 @@
-"""What a recipe says of a represented modality has to agree with the part; what it does not say is as the part has it."""
+"""What a recipe says of a represented modality agrees with the part; what it does not say is as the part has it."""
 
 from types import SimpleNamespace
 

@@ -50,8 +50,9 @@ class Represented(Modality):
 
     Latents and embeddings are scaled to zero mean and unit variance, each channel by statistics of training items;
     codes stay as they are. Where items may end before their arrays do (sound, in silence), codes end with them: a tail
-    that is equal to that of silence is left out, and put back when codes are decoded, so nothing is lost. Items, files and what is shown are the modality's own; embeddings have no way back, so what
-    a model makes of them is shown as numbers.
+    that is equal to that of silence is left out, and put back when codes are decoded, so nothing is lost. Items, files
+    and what is shown are the modality's own; embeddings have no way back, so what a model makes of them is shown as
+    numbers.
 
     Args:
         codec: a frozen model that represents its targets.

@@ -147,3 +147,14 @@ def test_use_and_perplexity_by_hand():
     for _ in range(600):
         quantiser.observe({"codes": torch.tensor([0.0, 0.0, 0.0, 10.0])})
     assert quantiser.used() == 0.25
+
+
+def test_what_is_no_number_gets_a_code_and_stays_no_number():
+    """So that the loss tells the guards, who go back, instead of an index that ends the run."""
+    for quantiser in quantisers():
+        z = vectors(2, 3, (4,))
+        z[0, 0, 0] = math.nan
+        found = quantiser(z, seeds_of(0, range(2)))
+        assert found.codes.min() >= 0
+        assert found.codes.max() < quantiser.codes
+        assert found.values[0].isnan().any()

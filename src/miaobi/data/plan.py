@@ -141,16 +141,17 @@ def _target(modality: Plugin, representation: str | None, parts: Parts) -> Modal
         raise UnknownName("part in data.representation", part, parts, cure="name it under model.parts")
     codec = parts[part]
     options, seen = plugin_options(modality), codec.modality.shown
-    if seen.name == plugin_name(modality) and options and type(seen.config).parse(options) != seen.config:
+    if seen.name != plugin_name(modality):
+        raise InvalidRecipe(
+            f"the part {part} does not represent {plugin_name(modality)}",
+            given=f"a part trained on {seen.name}",
+        )
+    # What is not said is as the part has it: a sound's own form, for one, was said where the part was trained.
+    if type(seen.config).parse(seen.config.to_json() | options) != seen.config:
         raise InvalidRecipe(
             f"the part {part} was trained on a {seen.name} of other options",
             given=options,
             allowed=str(seen.config.to_json()),
             cure="leave the modality's options out, or give the part's",
-        )
-    if seen.name != plugin_name(modality):
-        raise InvalidRecipe(
-            f"the part {part} does not represent {plugin_name(modality)}",
-            given=f"a part trained on {seen.name}",
         )
     return Represented(codec, part, kind)

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from miaobi.families._adversarial import Hinge
+from miaobi.networks._convolutions import convolution
 from miaobi.types import Spec
 
 _SCALES = 3
@@ -50,7 +51,7 @@ class PatchCritic(nn.Module):
 
     def __init__(self, target: Spec, width: int) -> None:
         super().__init__()
-        made: Any = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[target.dims - 1]
+        made: Any = convolution(target.dims)
         layers: list[nn.Module] = []
         channels, space = target.channels, target.space
         while len(layers) < 2 * _SHALLOWEST or (max(space) > _SMALLEST and len(layers) < 2 * _DEEPEST):

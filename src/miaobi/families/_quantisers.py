@@ -132,7 +132,8 @@ class FiniteScalarQuantiser(Quantiser):
 
     def assign(self, values: Tensor) -> Tensor:
         steps = self.levels - 1
-        digits = ((values.movedim(1, -1).clamp(-1, 1) + 1) / 2 * steps).round().long()
+        # What is not a number gets some code: the loss tells the guards, an index out of range would end the run.
+        digits = ((values.nan_to_num().movedim(1, -1).clamp(-1, 1) + 1) / 2 * steps).round().long()
         return (digits * self.places).sum(-1)
 
     def lookup(self, codes: Tensor) -> Tensor:

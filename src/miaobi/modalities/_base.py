@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from miaobi.errors import Unsupported
 from miaobi.modalities._tokenizers import Tokenizer
 from miaobi.plugins import name_of
 from miaobi.types import Field, Form, Settings, Spec
@@ -43,6 +44,8 @@ class Modality(ABC):
     """Figures that `evaluate` computes when none is named."""
     extractor: ClassVar[str | None] = None
     """Named feature extractor for distribution distances."""
+    ends: ClassVar[bool] = False
+    """Whether an item may end before its array does; what follows is that of `blank`."""
     copy_extractor: ClassVar[str | None] = None
     """Named features in which near-copies are looked for; ``None``: of tensors, the ``extractor``."""
 
@@ -103,6 +106,14 @@ class Modality(ABC):
     def encode_many(self, items: Sequence[Item]) -> list[np.ndarray]:
         """The arrays of several items."""
         return [self.encode(item) for item in items]
+
+    def blank(self) -> np.ndarray:
+        """The array of an item in which there is nothing, where items may end before their arrays do.
+
+        Raises:
+            Unsupported: they do not.
+        """
+        raise Unsupported(f"every {self.name} fills its array", cure="ask only where the modality's items end")
 
     @abstractmethod
     def decode(self, array: np.ndarray) -> Item:

@@ -49,8 +49,10 @@ class Represented(Modality):
     """Items of a codec's modality, whose arrays are the codec's latents, codes or embeddings.
 
     Latents and embeddings are scaled to zero mean and unit variance, each channel by statistics of training items;
-    codes stay as they are. Items, files and what is shown are the modality's own; embeddings have no way back, so what
-    a model makes of them is shown as numbers.
+    codes stay as they are. Where items may end before their arrays do (sound, in silence), codes end with them: a tail
+    that is equal to that of silence is left out, and put back when codes are decoded, so nothing is lost. Items, files
+    and what is shown are the modality's own; embeddings have no way back, so what a model makes of them is shown as
+    numbers.
 
     Args:
         codec: a frozen model that represents its targets.
@@ -81,6 +83,8 @@ class Represented(Modality):
         super().__init__(config)
         self._spec = known[kind]
         self._statistics: tuple[np.ndarray, np.ndarray] | None = None
+        self._ends = self._spec.form is Form.TOKENS and self._spec.fixed and self.inner.ends
+        self._silence: np.ndarray | None = None
         # The class's own are of one modality; these are of whichever is represented.
         self.form = self._spec.form  # type: ignore[misc]
         self.unit = "dimension" if self.form is Form.TENSOR else "code"  # type: ignore[misc]
@@ -100,7 +104,7 @@ class Represented(Modality):
 
     @property
     def spec(self) -> Spec:
-        return replace(self._spec, levels=0)
+        return replace(self._spec, levels=0, fixed=self._spec.fixed and not self._ends)
 
     def read(self, raw: Raw) -> Item:
         return self.inner.read(raw)
@@ -132,6 +136,8 @@ class Represented(Modality):
 
     def encode_many(self, items: Sequence[Item]) -> list[np.ndarray]:
         values = self._values(items)
+        if self._ends:
+            return [row[: _end(row, self._blank())] for row in values]
         if self.form is Form.TOKENS:
             return list(values)
         mean, scale = self._channels(values.ndim)
@@ -141,8 +147,13 @@ class Represented(Modality):
         return collate_tokens(arrays) if self.form is Form.TOKENS else Field(torch.from_numpy(np.stack(arrays)))
 
     def split_batch(self, values: Tensor, lengths: Tensor | None) -> list[np.ndarray]:
-        """Arrays of what is behind the representation: the codec's restored targets; or vectors, unscaled."""
-        if self.form is Form.TOKENS:
+        """Arrays of what is behind the representation: the codec's restored targets; or vectors, unscaled.
+
+        Codes of items that end may be any number: silence follows too few, and too many are cut.
+        """
+        if self._ends:
+            rows = np.stack([self._filled(row) for row in split_tokens(values, lengths)])
+        elif self.form is Form.TOKENS:
             rows = np.stack(split_tokens(values, lengths))
         else:
             mean, scale = self._channels(values.ndim)
@@ -162,7 +173,7 @@ class Represented(Modality):
         return [path]
 
     def units(self, items: Sequence[Item]) -> Tensor:
-        """Numbers or codes an item: likelihoods of a representation do not compare with those of what it is of."""
+        """Numbers or codes an item, those of a silent tail too: these likelihoods do not compare with the data's."""
         return torch.full((len(items),), self._spec.size, dtype=torch.float64)
 
     def length(self, item: Item) -> int:
@@ -213,6 +224,25 @@ class Represented(Modality):
         values: np.ndarray = self.codec.represent(target, self.kind).cpu().numpy()
         return values
 
+    def _blank(self) -> np.ndarray:
+        """``int64 [positions]``: the codes of silence."""
+        if self._silence is None:
+            nothing = self.inner.collate([self.inner.blank()])
+            self._silence = self.codec.represent(nothing, self.kind).cpu().numpy()[0]
+        return self._silence
+
+    def _filled(self, codes: np.ndarray) -> np.ndarray:
+        filled = self._blank().copy()
+        codes = codes[: len(filled)]
+        filled[: len(codes)] = codes
+        return filled
+
     def _channels(self, axes: int) -> tuple[np.ndarray, np.ndarray]:
         mean, scale = fitted(self._statistics, self)
         return mean.reshape(1, -1, *[1] * (axes - 2)), scale.reshape(1, -1, *[1] * (axes - 2))
+
+
+def _end(codes: np.ndarray, silence: np.ndarray) -> int:
+    """Where a row of codes ends: behind the last that is not silence, and behind the first in any case."""
+    sounding = np.flatnonzero(codes != silence)
+    return int(sounding[-1]) + 1 if len(sounding) else 1

@@ -97,6 +97,7 @@ class Speech(Modality):
     form = Form.TENSOR
     unit = "dimension"
     extensions: ClassVar[frozenset[str]] = EXTENSIONS
+    ends = True
     metrics = ("kernel_distance", "sound", "likelihood")
     extractor = "mel_statistics"
 
@@ -165,6 +166,11 @@ class Speech(Modality):
                 cure="raise seconds, or crop with fit: crop",
             )
         return form.encode(fitted_to(floats, form.samples))
+
+    def blank(self) -> np.ndarray:
+        """Silence of the fitted length."""
+        form = self.sound_form
+        return form.encode(np.zeros(form.samples, dtype=np.float32))
 
     def decode(self, array: np.ndarray) -> Sound:
         return self.sound_form.decode(array)

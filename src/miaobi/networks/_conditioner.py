@@ -13,6 +13,7 @@ import torch
 from pydantic import Field as Value
 from torch import Tensor, nn
 
+from miaobi.networks._convolutions import convolution
 from miaobi.types import Condition, Field, Form, Settings, Spec
 
 _COARSE = 4
@@ -169,16 +170,15 @@ class _TokenEncoder(nn.Module):
 class _TensorEncoder(nn.Module):
     def __init__(self, spec: Spec, width: int, fine: bool) -> None:
         super().__init__()
-        convolution = {0: None, 1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[spec.dims]
         layers: list[nn.Module] = []
         channels, extents = spec.channels, spec.space
-        if convolution is None:
+        if not spec.dims:
             layers = [nn.Linear(channels, width), nn.SiLU(), nn.Linear(width, width)]
         else:
             while not layers or (math.prod(extents) > _FINE if fine else min(extents) > _COARSE):
-                layers += [convolution(channels, width, 3, stride=2, padding=1), nn.SiLU()]
+                layers += [convolution(spec.dims)(channels, width, 3, stride=2, padding=1), nn.SiLU()]
                 channels, extents = width, tuple((extent + 1) // 2 for extent in extents)
-            layers.append(convolution(width, width, 1))
+            layers.append(convolution(spec.dims)(width, width, 1))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, field: Field) -> tuple[Tensor, Tensor]:

@@ -11,10 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from miaobi.networks._convolutions import convolution
 from miaobi.networks._heads import SMALL, Head, linear
 from miaobi.networks._modulated import lifted
 from miaobi.networks._noise_inputs import NoiseInput, Noises
-from miaobi.networks._resampling import COARSEST, Space, convolution, grow, resize, shrink
+from miaobi.networks._resampling import COARSEST, Space, grow, resize, shrink
 from miaobi.networks._spectral import SpectralConvolution
 
 

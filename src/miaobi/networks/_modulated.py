@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from miaobi.networks._convolutions import convolve
 from miaobi.networks._heads import SMALL, linear
 from miaobi.networks._noise_inputs import NoiseInput, Noises
 from miaobi.networks._resampling import Space, grow
@@ -68,7 +69,7 @@ class Modulated(nn.Module):
         self.weight = nn.Parameter(scale * fan_in**-0.5 * torch.randn(outputs, channels, *[kernel] * dims))
         self.bias = nn.Parameter(torch.zeros(outputs, *[1] * dims))
         self.demodulate = demodulate
-        self.convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
+        self.convolve = convolve(dims)
         self.padding = kernel // 2
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:

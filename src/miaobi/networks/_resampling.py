@@ -6,16 +6,11 @@ import math
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 Space = tuple[int, ...]
 COARSEST = 4
 """Extents at which a pyramid that ends in a flat vector stops."""
-
-
-def convolution(dims: int) -> type[nn.Conv1d] | type[nn.Conv2d] | type[nn.Conv3d]:
-    """The convolution over ``dims`` space axes."""
-    return (nn.Conv1d, nn.Conv2d, nn.Conv3d)[dims - 1]
 
 
 def coarsest(space: Space, factor: int) -> Space:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from miaobi.networks._activations import Activation, activation, gain
-from miaobi.networks._resampling import Space, convolution, grow, resize, shrink
+from miaobi.networks._convolutions import convolution
+from miaobi.networks._resampling import Space, grow, resize, shrink
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from miaobi.networks._convolutions import convolve
+
 _FIRST = 10
 """Power iterations before training, from a start that is not random."""
 
@@ -26,7 +28,7 @@ class SpectralConvolution(nn.Module):
         dims = len(kernel)
         self.weight = nn.Parameter(torch.randn(outputs, channels, *kernel) * self._fan_in(channels, kernel) ** -0.5)
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.convolve = (F.conv1d, F.conv2d, F.conv3d)[dims - 1]
+        self.convolve = convolve(dims)
         self.stride, self.padding = stride or (1,) * dims, tuple(extent // 2 for extent in kernel)
         self.register_buffer("left", F.normalize(self.weight.detach().flatten(1).sum(1), dim=0))
         for _ in range(_FIRST):
@@ -43,7 +45,7 @@ class SpectralConvolution(nn.Module):
         with torch.autocast(x.device.type, enabled=False):
             norm = (self.left @ self.weight.float().flatten(1)).norm()
             weight = self.weight / (norm + 1e-12)
-        return self.convolve(x, weight, self.bias, stride=self.stride, padding=self.padding)  # type: ignore[no-any-return, operator]
+        return self.convolve(x, weight, self.bias, stride=self.stride, padding=self.padding)  # type: ignore[no-any-return]
 
     @staticmethod
     def _fan_in(channels: int, kernel: tuple[int, ...]) -> int:

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from miaobi.networks._convolutions import convolution
 from miaobi.networks._denoiser import Signal
 from miaobi.networks._full_attention import divisor, full_attention, join_heads, split_heads
-from miaobi.networks._resampling import Space, convolution, from_patches, to_patches
+from miaobi.networks._resampling import Space, from_patches, to_patches
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ class SequenceVAE(Family):
         )
         prior: PriorName = Value("standard", description="standard, or learned: mixture, flow")
         components: int = Value(128, ge=1, le=65536, description="normals in a mixture prior")
-        importance_samples: int = Value(16, ge=1, le=100_000, description="of the evaluation's bound: more is tighter")
+        importance_samples: int = Value(8, ge=1, le=100_000, description="of the evaluation's bound: more is tighter")
 
     class Controls(BeamControls, _base.Controls):
         """How the latent and the tokens are drawn, or the tokens searched for."""

@@ -75,7 +75,10 @@ def test_it_has_its_abilities():
 def test_the_bound_is_that_of_its_parts(decoder):
     built, items = family(decoder, importance_samples=1), batch()
     posterior, z = built.posterior(items), built.posterior(items).draw(derive(items.ids, 0))
-    normal, prior = torch.distributions.Normal(posterior.mean, posterior.log_std.exp()), torch.distributions.Normal(0, 1)
+    normal, prior = (
+        torch.distributions.Normal(posterior.mean, posterior.log_std.exp()),
+        torch.distributions.Normal(0, 1),
+    )
     found = built.log_likelihood(items, seeds=items.ids)
     expected = nats_of(built, items, z) - (prior.log_prob(z) - normal.log_prob(z)).sum(1)
     torch.testing.assert_close(found.nats, expected, rtol=1e-4, atol=1e-4)
@@ -205,7 +208,9 @@ def test_guidance_leaves_the_latent_alone():
     built, items = family(), batch()
     controls = built.Controls(guidance=0, temperature=0)
     absent = {key: replace(f, present=torch.zeros(4, dtype=torch.bool)) for key, f in items.conditions.items()}
-    left, right = (built.decode(built.encode(items), c, controls=controls, seeds=items.ids) for c in (items.conditions, absent))
+    left, right = (
+        built.decode(built.encode(items), c, controls=controls, seeds=items.ids) for c in (items.conditions, absent)
+    )
     assert torch.equal(left.values, right.values)
     other = built.decode(Field(-3 * built.encode(items).values), absent, controls=controls, seeds=items.ids)
     assert other.values.shape != left.values.shape or not torch.equal(other.values, left.values)

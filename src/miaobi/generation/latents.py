@@ -122,7 +122,9 @@ def _decoded(model: Model, z: Tensor) -> list[Item]:
     with torch.no_grad():
         moved = {name: field.to(device) for name, field in conditions.items()}
         samples = model.family.decode(Field(z.to(device)), moved, seeds=seeds.to(device))  # type: ignore[operator]
-    arrays = model.modality.split_batch(samples.values.cpu(), None if samples.lengths is None else samples.lengths.cpu())
+    arrays = model.modality.split_batch(
+        samples.values.cpu(), None if samples.lengths is None else samples.lengths.cpu()
+    )
     return [model.modality.shown.decode(array) for array in arrays]
 
 

@@ -95,7 +95,9 @@ class PosteriorReport(Metric):
             seed=context.seed,
             unit={"active_units": "dimension", "token_accuracy": "share of places"}.get(figure, "nats an item"),
             interval_method="95 %, Student's t over items" if interval else "none: one number of all items",
-            floor_method="the same against the next item's reconstruction" if floor is not None else "none: collapse is 0",
+            floor_method="the same against the next item's reconstruction"
+            if floor is not None
+            else "none: collapse is 0",
             detail={"dimensions": found.posterior.mean[0].numel(), "limit": math.log(len(found.seeds))},
         )
         return Score(value, interval, floor, protocol)

@@ -287,9 +287,9 @@ def test_what_it_cannot_do_is_refused():
         SequenceVAE.ports(SequenceVAE.Config(), TARGET, {"latent": CONDITIONS["label"]})
     with pytest.raises(Unsupported, match="encoder_decoder or attentive_recurrent"):
         SequenceVAE(SequenceVAE.Config(), {"decoder": torch.nn.Identity()}, {}, TARGET, {})
+    items = batch()
+    packed = replace(items, target=replace(items.target, segments=torch.zeros(4, 9, dtype=torch.int64)))
     with pytest.raises(Unsupported, match="one item a row"):
-        items = batch()
-        packed = replace(items, target=replace(items.target, segments=torch.zeros(4, 9, dtype=torch.int64)))
         family()(packed, "vae", items.ids)
     with pytest.raises(UnknownName, match="did you mean title"):
         family().sample({"titel": batch().conditions["title"]}, seeds=torch.arange(4))

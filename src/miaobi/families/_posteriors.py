@@ -1,4 +1,4 @@
-"""Normal posteriors over a latent: draws, divergence from a prior, what free bits charge, and which dimensions are used."""
+"""Normal posteriors over a latent: draws, divergence from a prior, what free bits charge, and what is used of it."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ _INDEX = "index.json"
 
 class Chorales(Catalog):
     """A record is one setting: ``music`` (the bytes of a MIDI file, tracks soprano, alto, tenor, bass of one program),
-    ``melody`` (the soprano alone), ``title`` of the hymn (may be empty), ``key`` and ``mode`` as music21 estimates them (Krumhansl and Schmuckler),
-    ``bwv`` and ``tune`` (equal for settings of one hymn tune).
+    ``melody`` (the soprano alone), ``title`` of the hymn (may be empty), ``key`` and ``mode`` as music21 estimates them
+    (Krumhansl and Schmuckler), ``bwv`` and ``tune`` (equal for settings of one hymn tune).
 
     Repeats are not written out. Bars begin at multiples of the bar from time zero: a pick-up is preceded by silence.
     """

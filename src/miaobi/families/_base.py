@@ -79,6 +79,8 @@ class Family(nn.Module, ABC):
     """Adam's, where the recipe gives none."""
     precision: torch.dtype = torch.float32
     """Least precise arithmetic allowed when sampling; whoever loads a model sets what its run measured and recorded."""
+    compiling: bool | None = False
+    """Whether decoding steps are compiled; ``None``: where it pays back, which whoever loads a model to use it sets."""
     tokenizer: Any = None
     """The text of its tokens, where the target is text; whoever joins a family to its modality sets it."""
 

@@ -142,13 +142,17 @@ class TokenEngine:
 
 
 def complete(
-    network: Stepping, output: Output, requests: Sequence[Request], dtype: torch.dtype | None = None
+    network: Stepping,
+    output: Output,
+    requests: Sequence[Request],
+    dtype: torch.dtype | None = None,
+    compiling: bool | None = False,
 ) -> list[tuple[list[int], float]]:
     """Each request's tokens (the end token too) and their log-probability: drawn, or searched for with beams."""
     controls = requests[0].controls if requests else None
     if isinstance(controls, BeamControls) and controls.beams is not None:
         return search(network, output, requests, dtype)
-    return decode(Engine(network, output, dtype=dtype), requests)
+    return decode(Engine(network, output, dtype=dtype, compiling=compiling), requests)
 
 
 def make_requests(

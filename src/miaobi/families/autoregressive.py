@@ -109,13 +109,20 @@ class Autoregressive(Family):
         """Items with their prefix, without begin and end; ``log_probs`` are of what was drawn, before any control."""
         with _evaluating(self.network):
             requests = self.requests(conditions, prefix, lengths, controls or self.Controls(), seeds)
-            drawn = complete(self.network, self.layout.outputs, requests, self.precision)
+            drawn = complete(self.network, self.layout.outputs, requests, self.precision, self.compiling)
         return gather(self.layout, requests, drawn, self.device)
 
     def engine(self, slots: int) -> TokenEngine:
         """The decoding engine, for streaming and serving."""
         self.eval()
-        engine = Engine(self.network, self.layout.outputs, slots=slots, dtype=self.precision, prefixes=PREFIXES)
+        engine = Engine(
+            self.network,
+            self.layout.outputs,
+            slots=slots,
+            dtype=self.precision,
+            prefixes=PREFIXES,
+            compiling=self.compiling,
+        )
         return TokenEngine(self.layout, engine, self.tokenizer, self.requests)
 
     def stream(

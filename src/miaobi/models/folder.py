@@ -146,6 +146,7 @@ def _load(folder: Path, saved: Mapping[str, Any], depth: int) -> Model:
     load_into(family, read_tensors(weights), str(weights))
     info = dict(saved.get("info", {}))
     family.precision = _precision(info)
+    family.compiling = None
     return Model(family.eval(), modality, conditions, info, parts, supplies)
 
 

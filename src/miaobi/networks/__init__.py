@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from miaobi import plugins
-from miaobi.networks._base import Cache, Network, NetworkConfig, SizeTable, TokenNetwork, embed_tokens
+from miaobi.networks._base import Cache, Network, NetworkConfig, SizeTable, TokenNetwork, embed_tokens, replace_rows
 from miaobi.networks._conditioner import Conditioner, Conditioning
 from miaobi.networks._reading import ReadingNetwork
 
@@ -19,6 +19,7 @@ __all__ = [
     "embed_tokens",
     "find",
     "names",
+    "replace_rows",
 ]
 
 

@@ -146,6 +146,24 @@ class Cache(Protocol):
         ...
 
 
+@runtime_checkable
+class Overwriting(Protocol):
+    """A cache whose rows can be written over, which is cheaper than to copy all others."""
+
+    def put(self, rows: Tensor, other: Self) -> bool:
+        """Put ``other``'s rows in place of ``rows``; false, with nothing changed, where there is no room for them."""
+        ...
+
+
+def replace_rows(cache: Any, rows: Tensor, other: Any) -> Any:
+    """``cache`` with ``other``'s rows in place of ``rows``, in that order; the one given is not used any more."""
+    if isinstance(cache, Overwriting) and cache.put(rows, other):
+        return cache
+    order = torch.arange(len(cache.lengths), device=rows.device)
+    order[rows] = torch.arange(len(rows), device=rows.device) + len(order)
+    return cache.join(other).select(order)
+
+
 @dataclass(frozen=True)
 class SizeTable:
     """The same dial for every network: a width and a depth at each size."""

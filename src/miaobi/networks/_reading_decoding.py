@@ -83,6 +83,10 @@ class ReadingCache(TransformerCache):
         both._hold(self._known().join(other._known()))
         return both
 
+    def put(self, rows: Tensor, other: Self) -> bool:
+        """Never: what rows read is of different lengths, so all is copied in any case."""
+        return False
+
     def _embed(self, tokens: Tensor) -> Tensor:
         x, vector = super()._embed(tokens), self._known().vector
         if vector is None:

@@ -9,6 +9,7 @@ is the network's own up to rounding, which the tests measure.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import torch
@@ -19,6 +20,7 @@ from miaobi.networks._cpu import pack_linear, packed_linear, packed_linear_add
 from miaobi.networks._functions import rotary_tables
 
 if TYPE_CHECKING:
+    from miaobi.networks._compiled_decoding import CompiledSteps
     from miaobi.networks.encoder_decoder import EncoderDecoder
     from miaobi.networks.transformer import Transformer
 
@@ -44,29 +46,58 @@ class Matrix:
         return residual + F.linear(x, self.weight)
 
 
-class _LayerWeights:
-    def __init__(self, layer: Any, config: Any, dtype: torch.dtype) -> None:
+@dataclass(frozen=True, slots=True)
+class Arranged:
+    """A layer's weights as decoding wants them: joined, and with what precedes each matrix folded into it.
+
+    Attributes:
+        qkv: ``[(heads + 2 * key heads) * head, width]``.
+        out: ``[width, heads * head]``.
+        gate_up: ``[2 * inner, width]``.
+        down: ``[width, inner]``.
+        scale: ``[heads + key heads, head]``, what normalised queries and keys are multiplied by; ``None``: they are not
+            normalised.
+    """
+
+    qkv: Tensor
+    out: Tensor
+    gate_up: Tensor
+    down: Tensor
+    scale: Tensor | None
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, layer: Any, config: Any) -> Arranged:
+        """Those of a `Layer`."""
         attention, mlp, root = layer.self_attn, layer.mlp, config.width**0.5
         size = config.head_size
         q, k = _paired(attention.q_proj.weight, size), _paired(attention.k_proj.weight, size)
-        self.scale = None
+        scale = None
         if attention.q_norm is None:
             q = q * size**-0.5
         else:
             # Both norms leave out their factor sqrt(size); for queries the attention's scale cancels it.
             q_scale = _paired(attention.q_norm.weight, size).expand(config.heads, size)
             k_scale = _paired(attention.k_norm.weight, size).expand(config.key_count, size) * size**0.5
-            self.scale = torch.cat([q_scale, k_scale]).float()
+            scale = torch.cat([q_scale, k_scale]).float()
         before = layer.input_layernorm.weight * root
         between = layer.post_attention_layernorm.weight * root
-        self.qkv = Matrix(torch.cat([q, k, attention.v_proj.weight]) * before, dtype)
-        self.out = Matrix(attention.o_proj.weight, dtype)
-        self.gate_up = Matrix(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * between, dtype)
-        self.down = Matrix(mlp.down_proj.weight, dtype)
+        qkv = torch.cat([q, k, attention.v_proj.weight]) * before
+        gate_up = torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * between
+        return cls(qkv, attention.o_proj.weight, gate_up, mlp.down_proj.weight, scale)
+
+
+class _LayerWeights:
+    def __init__(self, arranged: Arranged, dtype: torch.dtype) -> None:
+        self.scale = arranged.scale
+        self.qkv, self.out = Matrix(arranged.qkv, dtype), Matrix(arranged.out, dtype)
+        self.gate_up, self.down = Matrix(arranged.gate_up, dtype), Matrix(arranged.down, dtype)
 
 
 class Weights:
     """A network's weights as they are now, prepared for decoding in ``dtype``."""
+
+    compiled: CompiledSteps | None = None
 
     @torch.no_grad()
     def __init__(self, network: Transformer | EncoderDecoder, dtype: torch.dtype) -> None:
@@ -76,7 +107,7 @@ class Weights:
         self.rotary_base = config.rotary_base
         self.turned = config.heads + config.key_count
         self.embedding = network.embed_tokens.weight.to(dtype, copy=True)
-        self.layers = [_LayerWeights(layer, config, dtype) for layer in network.layers]
+        self.layers = [_LayerWeights(Arranged.of(layer, config), dtype) for layer in network.layers]
         self.last = Matrix(network.head * network.norm.weight * config.width**0.5, torch.float32)
         self.floor = torch.tensor((config.width * config.eps) ** 0.5, device=self.device)
         self.head_floor = torch.tensor((config.head_size * config.eps) ** 0.5, device=self.device)
@@ -110,7 +141,10 @@ class Weights:
 
 
 class TransformerCache:
-    """Keys and values, float32 ``[rows, key heads, span, head]`` a layer; a row's length is how much of it is real."""
+    """Keys and values ``[rows, key heads, span, head]`` a layer; a row's length is how much of it is real.
+
+    They are in float32 until a compiled step takes them over, which keeps them in the weights' own dtype.
+    """
 
     longest: int
     level: bool
@@ -118,6 +152,7 @@ class TransformerCache:
     def __init__(self, weights: Weights, rows: int, span: int) -> None:
         shape = (rows, weights.key_heads, span, weights.head_size)
         self.weights, self.span, self.turns = weights, span, weights.turns(span)
+        self.places = torch.arange(span, device=weights.device)
         self.keys = [torch.zeros(shape, device=weights.device) for _ in weights.layers]
         self.values = [torch.zeros(shape, device=weights.device) for _ in weights.layers]
         self.lengths = torch.zeros(rows, dtype=torch.int64, device=weights.device)
@@ -131,13 +166,24 @@ class TransformerCache:
         span = max(self.span, other.span)
 
         def joined(mine: list[Tensor], its: list[Tensor]) -> list[Tensor]:
-            return [torch.cat([_extended(part, span) for part in pair]) for pair in zip(mine, its, strict=True)]
+            pairs = zip(mine, its, strict=True)
+            return [torch.cat([_extended(one, span), _extended(two, span).to(one.dtype)]) for one, two in pairs]
 
         keys, values = joined(self.keys, other.keys), joined(self.values, other.values)
         return self._replaced(keys, values, torch.cat([self.lengths, other.lengths]), span)
 
     def empty(self, rows: int, span: int) -> TransformerCache:
         return TransformerCache(self.weights, rows, span)
+
+    def put(self, rows: Tensor, other: Self) -> bool:
+        """See `Overwriting`."""
+        if other.span > self.span:
+            return False
+        for mine, its in zip((*self.keys, *self.values), (*other.keys, *other.values), strict=True):
+            mine[rows, :, : other.longest] = its[:, :, : other.longest].to(mine.dtype)
+        self.lengths = self.lengths.index_copy(0, rows, other.lengths)
+        self._measure()
+        return True
 
     @torch.no_grad()
     def prefill(self, tokens: Tensor, lengths: Tensor) -> Tensor:
@@ -165,6 +211,9 @@ class TransformerCache:
         """See `TokenNetwork.step`."""
         end = self.longest + 1
         self._require(end)
+        compiled = self.weights.compiled
+        if compiled is not None and compiled.ready(len(tokens)):
+            return self._compiled_step(compiled, tokens, end)
         turn, place, mask = self._level_step() if self.level else self._ragged_step()
         x = self._embed(tokens)
         for index, layer in enumerate(self.weights.layers):
@@ -175,6 +224,14 @@ class TransformerCache:
         self.lengths = self.lengths + 1
         self.longest = end
         return self.weights.logits(x)
+
+    def _compiled_step(self, compiled: CompiledSteps, tokens: Tensor, end: int) -> Tensor:
+        if self.keys[0].dtype != compiled.dtype:
+            self.keys, self.values = ([part.to(compiled.dtype) for part in parts] for parts in (self.keys, self.values))
+        logits = compiled(tokens, self.places[:end], self.lengths, self.keys, self.values)
+        self.lengths = self.lengths + 1
+        self.longest = end
+        return logits
 
     def _level_step(self) -> tuple[Tensor, int, None]:
         return self.turns[self.longest], self.longest, None
@@ -191,11 +248,12 @@ class TransformerCache:
             if isinstance(place, int):
                 cache.select(2, place).copy_(new)
             else:
-                cache[place[0], :, place[1]] = new
+                cache[place[0], :, place[1]] = new.to(cache.dtype)
 
     def _attend(self, index: int, q: Tensor, end: int, mask: Tensor | None) -> Tensor:
         """``q [rows, heads, L, head]`` against the first ``end`` positions, under ``mask [rows, 1, L, end]``."""
-        return attend(q, self.keys[index].narrow(2, 0, end), self.values[index].narrow(2, 0, end), mask)
+        keys, values = (parts[index].narrow(2, 0, end).float() for parts in (self.keys, self.values))
+        return attend(q, keys, values, mask)
 
     def _embed(self, tokens: Tensor) -> Tensor:
         """What tokens ``[rows]`` or ``[rows, L]`` enter the first layer as."""
@@ -218,6 +276,7 @@ class TransformerCache:
         new = object.__new__(type(self))
         new.weights, new.keys, new.values, new.lengths, new.span = self.weights, keys, values, lengths, span
         new.turns = self.turns if span == self.span else self.weights.turns(span)
+        new.places = torch.arange(span, device=lengths.device)
         new._measure()
         return new
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from miaobi.networks._attention import same_segment
 from miaobi.networks._base import SizeTable, TokenNetwork, embed_tokens
+from miaobi.networks._compiled_decoding import compile_steps, weights_of
 from miaobi.networks._tokens import new_embedding, new_head, require_token_ports
-from miaobi.networks._transformer_decoding import TransformerCache, Weights
+from miaobi.networks._transformer_decoding import TransformerCache
 from miaobi.networks._transformer_layers import Layer, Norm, Tables, TransformerConfig
 from miaobi.types import Field, Size, Spec
 
@@ -70,10 +71,27 @@ class Transformer(TokenNetwork):
         return self.norm(x)  # type: ignore[no-any-return]
 
     def new_cache(self, rows: int, span: int, dtype: torch.dtype | None = None) -> TransformerCache:
-        return TransformerCache(Weights(self, dtype or self.head.dtype), rows, span)
+        return TransformerCache(weights_of(self, dtype or self.head.dtype), rows, span)
 
     def prefill(self, tokens: Tensor, lengths: Tensor, cache: TransformerCache) -> Tensor:
         return cache.prefill(tokens, lengths)
 
     def step(self, tokens: Tensor, cache: TransformerCache) -> Tensor:
         return cache.step(tokens)
+
+    def compile_steps(self, cache: TransformerCache, rows: int) -> None:
+        """Compile `step` over ``cache`` and those made from it, for one row or for any number above one.
+
+        Raises:
+            Unsupported: another device than a processor, no compiler, or one that fails.
+        """
+        compile_steps(self, cache.weights, rows)
+
+    def steps_compiled(self, cache: TransformerCache, rows: int) -> bool:
+        """Whether `step` over so many rows is compiled."""
+        return cache.weights.compiled is not None and cache.weights.compiled.ready(rows)
+
+    def drop_steps(self, cache: TransformerCache, rows: int) -> None:
+        """Go on without the compiled step for so many rows."""
+        if cache.weights.compiled is not None:
+            cache.weights.compiled.drop(rows)

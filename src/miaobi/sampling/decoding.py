@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from miaobi.errors import RequestError
+from miaobi.networks import replace_rows
 from miaobi.sampling.drawing import Drawing
 from miaobi.sampling.noise import derive_one
+from miaobi.sampling.pace import Compilable, Pace
 from miaobi.sampling.prefixes import Prefixes, feed
 from miaobi.sampling.requests import Active, Output, Request, Token
 
@@ -52,6 +54,7 @@ class Engine:
         slots: requests at once.
         dtype: least precise arithmetic allowed; ``None``: the parameters' own.
         prefixes: how many beginnings that requests shared are remembered (see `Prefixes`).
+        compiling: whether steps are compiled; ``None``: where it pays back (see `Pace`).
 
     Raises:
         RequestError: ``slots`` below 1.
@@ -65,11 +68,14 @@ class Engine:
         slots: int = 2**31,
         dtype: torch.dtype | None = None,
         prefixes: int = 0,
+        compiling: bool | None = False,
     ) -> None:
         if slots < 1:
             raise RequestError("an engine needs room for a request", given=f"{slots} slots", allowed="at least 1")
         self.network, self.output, self.slots, self.dtype = network, output, slots, dtype
         self.prefixes = Prefixes(network, prefixes)
+        self.compiling = compiling
+        self._pace = Pace.of(network, dtype) if isinstance(network, Compilable) and compiling is not False else None
         self._ids = count()
         self._active: list[Active] = []
         self._cache: Any = None
@@ -93,7 +99,6 @@ class Engine:
             raise RequestError("decoding needs a token to start from and room for one more")
         new = [Active(next(self._ids), request) for request in requests]
         if new:
-            self._keep([active for active in self._active if not active.done])
             self._admit(new)
         return [active.id for active in new]
 
@@ -105,7 +110,7 @@ class Engine:
     @torch.no_grad()
     def step(self) -> list[Token]:
         """One token for every request under way."""
-        if 2 * len(self) <= len(self._active):
+        if 2 * len(self) <= len(self._active) and not self._better_in_company():
             self._keep([active for active in self._active if not active.done])
         if self._batch is None:
             return []
@@ -130,14 +135,52 @@ class Engine:
             tokens = tokens[torch.tensor(rows, dtype=torch.int64, device=tokens.device)]
             self._keep([self._active[row] for row in rows])
         if self._batch is not None:
-            self._logits = self.network.step(self._batch.spread(tokens), self._cache)
+            self._logits = self._stepped(self._batch.spread(tokens))
             for active in self._active:
                 active.fed += 1
         if any(not active.done for active in full):
             self._admit([active for active in full if not active.done])
 
+    def _better_in_company(self) -> bool:
+        """Whether the last one under way has a compiled step only among several rows."""
+        network = self.network
+        if self._pace is None or not isinstance(network, Compilable) or len(self) != 1:
+            return False
+        return network.steps_compiled(self._cache, 2) and not network.steps_compiled(self._cache, 1)
+
+    def _stepped(self, tokens: Tensor) -> Tensor:
+        if self._pace is None:
+            return self.network.step(tokens, self._cache)
+        left = max(active.request.limit - len(active.drawn) for active in self._active)
+        # An end token may come at any step.
+        sure = left if self.output.end is None else left // 2
+        return self._pace.step(self.network, tokens, self._cache, sure, self.compiling)
+
     def _admit(self, new: list[Active]) -> None:
-        """Prefill requests and put their rows behind those under way."""
+        """Prefill requests and put their rows in place of finished ones, or else behind those under way."""
+        cache, logits, span = self._prefilled(new)
+        finished = [row for row, active in enumerate(self._active) if active.done]
+        if len(new) <= len(finished) and all(active.width == 1 for active in (*self._active, *new)):
+            self._replace(finished[: len(new)], new, cache, logits)
+            self._room = max(span, self._room)
+        else:
+            self._keep([active for active in self._active if not active.done])
+            under_way = bool(self._active)
+            self._room = max(span, self._room) if under_way else span
+            self._cache = self._cache.join(cache) if under_way else cache
+            self._logits = torch.cat([self._logits, logits]) if under_way else logits
+            self._active = self._active + new
+        self._batch = Drawing(self._active, self.output, logits.device)
+
+    def _replace(self, places: list[int], new: list[Active], cache: Any, logits: Tensor) -> None:
+        rows = torch.tensor(places, device=logits.device)
+        self._cache = replace_rows(self._cache, rows, cache)
+        self._logits = self._logits.index_copy(0, rows, logits)
+        for place, active in zip(places, new, strict=True):
+            self._active[place] = active
+
+    def _prefilled(self, new: list[Active]) -> tuple[Any, Tensor, int]:
+        """A row a request (two where it is guided), the logits after each, and the longest that a row may become."""
         limit = self.network.limit
         contexts = [tuple(context) for active in new for context in active.contexts(limit)]
         for active in new:
@@ -151,12 +194,7 @@ class Engine:
             cache = self._empty(len(contexts), span)
             cache.tell(sources)
             logits = feed(self.network, contexts, cache)
-        under_way = bool(self._active)
-        self._room = max(span, self._room) if under_way else span
-        self._cache = self._cache.join(cache) if under_way else cache
-        self._logits = torch.cat([self._logits, logits]) if under_way else logits
-        self._active = self._active + new
-        self._batch = Drawing(self._active, self.output, logits.device)
+        return cache, logits, span
 
     def _span(self, new: list[Active], contexts: Sequence[Sequence[int]]) -> int:
         left = max(active.request.limit - len(active.drawn) for active in new)
@@ -198,12 +236,20 @@ def decode(engine: Engine, requests: Sequence[Request]) -> list[tuple[list[int],
 
 
 def _run(engine: Engine, requests: Sequence[Request]) -> list[tuple[list[int], float]]:
-    results: dict[int, tuple[list[int], list[float]]] = {number: ([], []) for number in engine.add(requests)}
-    while len(engine):
+    """The longest first, so that none runs on alone when the others have ended; the next as soon as there is room."""
+    queue = sorted(range(len(requests)), key=lambda index: requests[index].limit)
+    places: dict[int, int] = {}
+    results: list[tuple[list[int], list[float]]] = [([], []) for _ in requests]
+    while queue or len(engine):
+        free = min(len(queue), engine.slots - len(engine))
+        if free:
+            chosen = [queue.pop() for _ in range(free)]
+            places |= dict(zip(engine.add([requests[index] for index in chosen]), chosen, strict=True))
         for number, token, log_prob, _ in engine.step():
-            results[number][0].append(token)
-            results[number][1].append(log_prob)
-    return [(tokens, sum(log_probs)) for tokens, log_probs in results.values()]
+            tokens, log_probs = results[places[number]]
+            tokens.append(token)
+            log_probs.append(log_prob)
+    return [(tokens, sum(log_probs)) for tokens, log_probs in results]
 
 
 def _candidates(request: Request) -> list[Request]:

@@ -14,7 +14,7 @@ _LOG_STD = (-8.0, 4.0)
 ACTIVE = 0.01
 """Variance of the posterior mean over data above which a dimension counts as used (Burda et al. 2015)."""
 _MEMORY = 0.98
-"""Decay of the running moments behind `active_units`."""
+"""Decay of what `active_units` is told by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,16 @@ def moments_of(mean: Tensor) -> Tensor:
 
 
 def follow(running: Tensor, moments: Tensor) -> None:
-    """Let running moments ``[3, size]`` (zeros at first) decay towards a batch's, in place."""
-    running.lerp_((moments / moments[0].clamp(min=1)).to(running), 1 - _MEMORY)
+    """Let a running weight, mean and variance ``[3, size]`` (zeros at first) decay towards a batch's, in place.
+
+    The variance is that within a batch: means that wander together as training goes on tell no item from another.
+    """
+    _, mean, square = moments / moments[0].clamp(min=1)
+    weight = (moments[0] > 0).to(mean)
+    running.lerp_(torch.stack([weight, mean, square - mean.square()]).to(running), 1 - _MEMORY)
 
 
 def active_units(running: Tensor) -> Tensor:
     """How many latent dimensions say something about recent batches; zero means posterior collapse."""
-    _, mean, square = running / running[0].clamp(min=1e-12)
-    return (square - mean.square() > ACTIVE).float().sum()
+    weight, _, variance = running
+    return (variance / weight.clamp(min=1e-12) > ACTIVE).float().sum()

@@ -87,7 +87,7 @@ class SequenceVAE(Family):
         self.layout = Layout(target, {})
         self.hidden_word = self.layout.vocabulary
         self.prior = make_prior(config.prior, config.latent, config.components)
-        # Weight, mean and mean square of the posterior mean, decayed over batches.
+        # Weight, mean and variance of the posterior mean, decayed over batches.
         self.register_buffer("moments", torch.zeros(3, config.latent))
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64))
 

@@ -72,7 +72,7 @@ class VAE(Family):
         self.likelihood = likelihood_class(likelihood_name(config.likelihood, target))(target, config.scale)
         self.latent = latent_spec(config.latent, target, config.spatial)
         self.prior = make_prior(config.prior, self.latent.size, config.components)
-        # Weight, mean and mean square of the posterior mean, decayed over batches.
+        # Weight, mean and variance of the posterior mean, decayed over batches.
         self.register_buffer("moments", torch.zeros(3, self.latent.size))
 
     @classmethod

@@ -126,6 +126,13 @@ def test_dimensions_count_from_a_variance_of_a_hundredth() -> None:
     assert active_units(running) == 2
 
 
+def test_means_that_wander_together_are_no_use() -> None:
+    running = torch.zeros(3, 2)
+    for step in range(50):
+        follow(running, moments_of(torch.full((8, 2), float(step)) + torch.tensor([[0.0, 1.0], [0.0, -1.0]] * 4)))
+    assert active_units(running) == 1
+
+
 def test_free_bits_are_a_dimensions_own() -> None:
     nats = torch.tensor([[0.1, 2.0], [0.6, 0.2]])
     assert charged(nats, 0.0, 2).tolist() == pytest.approx([2.1, 0.8])

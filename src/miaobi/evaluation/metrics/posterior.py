@@ -145,7 +145,7 @@ class _Measured:
 
 def _measure(context: Context) -> _Measured:
     family: Any = require(context.model.family, Infers, "the metric posterior")
-    writes = isinstance(family, Latent) and family.target.form is Form.TOKENS
+    writes = context.model.family.target.form is Form.TOKENS and isinstance(context.model.family, Latent)
     means, widths, nats, seeds = [], [], [], []
     items: list[np.ndarray] = []
     back: list[np.ndarray] = []

@@ -252,9 +252,9 @@ def themed(rows, generator):
 def trained(**options):
     network = {"encoder": {"name": "mlp", "norm": "layer"}}
     built = family_of("sequence_vae", {"latent": 4, **options}, target=THEMES, network=network)
-    optimiser = torch.optim.Adam(built.parameters(), lr=3e-3)
+    optimiser = torch.optim.Adam(built.parameters(), lr=1e-2)
     generator = torch.Generator().manual_seed(0)
-    for step in range(150):
+    for step in range(80):
         items = themed(16, generator)
         loss = built(items, "vae", seeds_of(step, items.ids))
         optimiser.zero_grad()

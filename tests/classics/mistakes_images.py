@@ -6,8 +6,8 @@ from tests.classics.plant import Mistake
 
 _TESTS = "test_mistakes_images.py::"
 _GAN, _VAE, _MLP = "families/gan.py", "families/vae.py", "networks/mlp.py"
-_DRAWN = """        mean, log_std = self._posterior(batch)
-        z = mean + log_std.exp() * noise(seeds, "posterior", mean.shape[1:])
+_DRAWN = """        posterior = self.posterior(batch)
+        z = posterior.draw(seeds)
 """
 
 MISTAKES = [
@@ -57,14 +57,14 @@ MISTAKES = [
         "prior samples decoded in place of the posterior's",
         _VAE,
         _DRAWN,
-        _DRAWN.replace("mean + log_std.exp() * ", ""),
+        _DRAWN.replace("posterior.draw(seeds)", "self.prior.draw(seeds, 1.0)"),
         _TESTS + "test_the_decoder_reads_the_posterior_through_reparameterisation",
     ),
     Mistake(
         "a posterior sample without gradient",
         _VAE,
         _DRAWN,
-        _DRAWN.replace("mean.shape[1:])", "mean.shape[1:])\n        z = z.detach()"),
+        _DRAWN.replace("draw(seeds)", "draw(seeds).detach()"),
         _TESTS + "test_the_decoder_reads_the_posterior_through_reparameterisation",
     ),
     Mistake(
@@ -76,7 +76,7 @@ MISTAKES = [
     ),
     Mistake(
         "mean-reduced divergence",
-        _VAE,
+        "families/_posteriors.py",
         "else divergence.sum(1)",
         "else divergence.mean(1)",
         _TESTS + "test_the_bound_sums_pixels_and_latents_alike",

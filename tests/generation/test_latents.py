@@ -59,6 +59,15 @@ def test_one_number_is_moved_and_the_others_stay():
         traverse(model(), A, z[0].numel())
 
 
+def test_sequences_are_walked_through_too():
+    sequences = model("sequence_vae", Form.TOKENS)
+    first, last = "a line about something", "another line about it"
+    made = interpolate(sequences, first, last, n=3)
+    assert [made[0], made[-1]] == reconstruct(sequences, [first, last])
+    assert all(isinstance(one, str) and "\0" not in one for one in made)
+    assert len(traverse(sequences, first, 2, n=2)) == 2
+
+
 def test_what_cannot_work_is_refused():
     with pytest.raises(InvalidRecipe, match="2 to"):
         interpolate(model(), A, B, n=1)

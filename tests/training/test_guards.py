@@ -1,9 +1,11 @@
 import pytest
 import torch
 
+from miaobi import training
 from miaobi.errors import Diverged
 from miaobi.training.guards import PATIENCE, ROLLBACKS, Guards, diversity
-from miaobi.types import Field
+from miaobi.types import Field, Form
+from tests.support.worlds import recipe
 
 
 def test_the_rate_is_halved_three_times_and_then_the_run_gives_up():
@@ -40,8 +42,15 @@ def test_a_vanished_gradient_is_told_once():
     assert seen == [False, False, False, True, False, False, False, False, True]
 
 
+def test_a_collapsed_posterior_is_told_once_and_only_late():
+    guards = Guards()
+    seen = [guards.see_units("vae", units, late=late) for units, late in ((0.0, False),) * 5 + ((2.0, True),)]
+    seen += [guards.see_units("vae", 0.0, late=True) for _ in range(5)]
+    assert seen == [False] * 8 + [True, False, False]
+
+
 def test_guards_come_back_from_json():
-    guards = Guards(rollbacks=2, rate=0.25, was_diverse=True, collapsed=1, faint={"a": 2})
+    guards = Guards(rollbacks=2, rate=0.25, was_diverse=True, collapsed=1, faint={"a": 2}, idle={"b": 1})
     assert Guards.from_json(guards.to_json()) == guards
 
 
@@ -55,3 +64,12 @@ def test_the_diversity_of_tokens_is_the_share_of_positions_that_differ():
     values = torch.tensor([[1, 2, 3, 4], [1, 2, 3, 5], [1, 2, 0, 0]])
     lengths = torch.tensor([4, 4, 2])
     assert diversity(Field(values, lengths=lengths)) == pytest.approx((0.25 + 0.5 + 0.5) / 3)
+
+
+def test_a_run_says_that_its_posterior_has_collapsed(tmp_path):
+    """A divergence that costs a thousand times what it should leaves the latent nothing to say."""
+    settings = recipe("vae", Form.TENSOR, tmp_path, steps=16, evaluate_every=16)
+    settings["model"]["options"]["beta"] = 1000.0
+    training.train(settings, run=tmp_path / "run", progress=False)
+    said = (tmp_path / "run" / "metrics.jsonl").read_text()
+    assert said.count("the posterior has collapsed") == 1

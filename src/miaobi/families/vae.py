@@ -20,16 +20,11 @@ from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports, refuse_prefix
 from miaobi.families._latents import LATENTS, Factor, latent_spec, require_kind
 from miaobi.families._likelihoods import LikelihoodName, ScaleName, likelihood_class, likelihood_name
-from miaobi.families._priors import PriorName, log_normal, make_prior
+from miaobi.families._posteriors import Posterior, active_units, charged, follow, moments_of
+from miaobi.families._priors import PriorName, make_prior
 from miaobi.networks import Network
-from miaobi.sampling.noise import derive, noise
+from miaobi.sampling.noise import derive
 from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
-
-_LOG_STD = (-8.0, 4.0)
-_ACTIVE = 0.01
-"""Variance of the posterior mean over data above which a dimension counts as used (Burda et al. 2015)."""
-_MEMORY = 0.98
-"""Decay of the running moments behind `VAE.active_units`."""
 
 
 class VAE(Family):
@@ -77,14 +72,14 @@ class VAE(Family):
         self.likelihood = likelihood_class(likelihood_name(config.likelihood, target))(target, config.scale)
         self.latent = latent_spec(config.latent, target, config.spatial)
         self.prior = make_prior(config.prior, self.latent.size, config.components)
-        # Weight, mean and mean square of the posterior mean, decayed over batches.
+        # Weight, mean and variance of the posterior mean, decayed over batches.
         self.register_buffer("moments", torch.zeros(3, self.latent.size))
 
     @classmethod
     def ports(cls, config: Config, target: Spec, conditions: Mapping[str, Spec]) -> dict[str, Ports]:
         """The target to means and log-widths of the latent; a latent to the likelihood's outputs."""
         if target.form is not Form.TENSOR:
-            raise Unsupported("a VAE makes tensors", given=target.form.value, cure="for tokens use autoregressive")
+            raise Unsupported("a VAE makes tensors", given=target.form.value, cure="for tokens use sequence_vae")
         if config.spatial is not None and config.prior != "standard":
             raise Unsupported(
                 "learned priors are of flat latents",
@@ -111,41 +106,45 @@ class VAE(Family):
     def forward(self, batch: Batch, phase: str, seeds: Tensor) -> Loss:
         """The negative bound, summed over dimensions and items, of data ``[B, C, *space]`` in [-1, 1]."""
         batch = self.drop_conditions(batch, seeds)
-        mean, log_std = self._posterior(batch)
-        z = mean + log_std.exp() * noise(seeds, "posterior", mean.shape[1:])
+        posterior = self.posterior(batch)
+        z = posterior.draw(seeds)
         fit = self.likelihood.log_prob(self.decoder(z, batch.conditions), batch.target.values, seeds)
-        divergence = self._divergence(mean, log_std, z)
-        allowance = self.config.free_bits * self.latent.size / divergence.shape[1]
-        charged = divergence.clamp(min=allowance).sum(1) if allowance else divergence.sum(1)
+        divergence = posterior.divergence(self.prior, z)
+        cost = charged(divergence, self.config.free_bits, self.latent.size)
         count = float(len(batch))
         parts = {
             "reconstruction": -fit.detach().sum(),
             "divergence": divergence.detach().sum(),
             "active_units": count * self.active_units(),
         }
-        seen = mean.detach().flatten(1)
-        statistics = {"moments": torch.stack([torch.full_like(seen[0], count), seen.sum(0), seen.square().sum(0)])}
-        return Loss((self.config.beta * charged - fit).sum(), count, parts, statistics)
+        statistics = {"moments": moments_of(posterior.mean)}
+        return Loss((self.config.beta * cost - fit).sum(), count, parts, statistics)
 
     def after_phase(self, phase: str, statistics: Mapping[str, Tensor]) -> None:
         """Follow the posterior means, to see which dimensions are used."""
-        moments = statistics["moments"]
-        self.moments.lerp_((moments / moments[0].clamp(min=1)).to(self.moments), 1 - _MEMORY)
+        follow(self.moments, statistics["moments"])
 
     def active_units(self) -> Tensor:
         """How many latent dimensions say something about recent batches; zero means posterior collapse."""
-        _, mean, square = self.moments / self.moments[0].clamp(min=1e-12)
-        return (square - mean.square() > _ACTIVE).float().sum()
+        return active_units(self.moments)
+
+    def posterior(self, batch: Batch) -> Posterior:
+        """What the encoder says of the latent, with the batch's conditions."""
+        return Posterior.of(self.encoder(batch.target.values, batch.conditions))
+
+    @torch.no_grad()
+    def divergence(self, batch: Batch, *, seeds: Tensor) -> Tensor:
+        """``[B]`` nats from the prior to the posterior; of a learned prior estimated at a draw."""
+        posterior = self.posterior(batch)
+        return posterior.divergence(self.prior, posterior.draw(seeds)).sum(1)
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, *, seeds: Tensor) -> Bound:
         """The importance-weighted upper bound on nats an item, with ``importance_samples`` draws."""
-        mean, log_std = self._posterior(batch)
-        weights = [
-            self._log_weight(batch, mean, log_std, derive(seeds, k)) for k in range(self.config.importance_samples)
-        ]
+        posterior = self.posterior(batch)
+        weights = [self._log_weight(batch, posterior, derive(seeds, k)) for k in range(self.config.importance_samples)]
         log_likelihood = torch.logsumexp(torch.stack(weights), 0) - math.log(len(weights))
-        predicted = torch.full((len(batch),), self.target.size, device=mean.device)
+        predicted = torch.full((len(batch),), self.target.size, device=log_likelihood.device)
         return Bound(-log_likelihood, exact=False, predicted=predicted)
 
     @torch.no_grad()
@@ -167,8 +166,8 @@ class VAE(Family):
     @torch.no_grad()
     def encode(self, batch: Batch, *, seeds: Tensor | None = None) -> Field:
         """``[B, latent, *space / spatial]``: the posterior's mean, or a draw from it with ``seeds``."""
-        mean, log_std = self._posterior(batch)
-        return Field(mean if seeds is None else mean + log_std.exp() * noise(seeds, "posterior", mean.shape[1:]))
+        posterior = self.posterior(batch)
+        return Field(posterior.mean if seeds is None else posterior.draw(seeds))
 
     @torch.no_grad()
     def decode(self, z: Field, conditions: dict[str, Field], *, controls: Any = None, seeds: Tensor) -> Samples:
@@ -202,17 +201,7 @@ class VAE(Family):
                 cure="train it without conditions, or with condition_drop above 0",
             )
 
-    def _posterior(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        mean, log_std = self.encoder(batch.target.values, batch.conditions).float().chunk(2, 1)
-        return mean, log_std.clamp(*_LOG_STD)
-
-    def _divergence(self, mean: Tensor, log_std: Tensor, z: Tensor) -> Tensor:
-        """KL from the prior: ``[B, size]`` in closed form for the unit normal, else estimated, ``[B, 1]``."""
-        if self.config.prior == "standard":
-            return (0.5 * (mean.square() + (2 * log_std).exp() - 1) - log_std).flatten(1)
-        return (log_normal(z, mean, log_std).sum(1) - self.prior.log_prob(z))[:, None]
-
-    def _log_weight(self, batch: Batch, mean: Tensor, log_std: Tensor, seeds: Tensor) -> Tensor:
-        z = mean + log_std.exp() * noise(seeds, "posterior", mean.shape[1:])
+    def _log_weight(self, batch: Batch, posterior: Posterior, seeds: Tensor) -> Tensor:
+        z = posterior.draw(seeds)
         fit = self.likelihood.log_prob(self.decoder(z, batch.conditions), batch.target.values, seeds)
-        return fit + self.prior.log_prob(z.flatten(1)) - log_normal(z, mean, log_std).flatten(1).sum(1)
+        return fit + self.prior.log_prob(z.flatten(1)) - posterior.log_prob(z)

@@ -122,7 +122,10 @@ def _decoded(model: Model, z: Tensor) -> list[Item]:
     with torch.no_grad():
         moved = {name: field.to(device) for name, field in conditions.items()}
         samples = model.family.decode(Field(z.to(device)), moved, seeds=seeds.to(device))  # type: ignore[operator]
-    return [model.modality.shown.decode(array) for array in model.modality.split_batch(samples.values.cpu(), None)]
+    arrays = model.modality.split_batch(
+        samples.values.cpu(), None if samples.lengths is None else samples.lengths.cpu()
+    )
+    return [model.modality.shown.decode(array) for array in arrays]
 
 
 def _check(n: int, least: int) -> None:

@@ -42,7 +42,8 @@ class BeamControls(TokenControls):
 
     @model_validator(mode="after")
     def _go_together(self) -> Self:
-        fields = type(self).model_fields
+        # What a family adds to these is its own: a latent's noise, say, comes before any search.
+        fields = BeamControls.model_fields
         if self.beams is None:
             if self.length_penalty != fields["length_penalty"].default:
                 raise ValueError("length_penalty is of beam search: set beams too, or leave it out")

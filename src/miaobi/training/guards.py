@@ -1,4 +1,4 @@
-"""What watches over a run: divergence, collapse of diversity, vanishing gradients.
+"""What watches over a run: divergence, collapse of diversity or of a posterior, vanishing gradients.
 
 A guard's memory is part of every checkpoint, so that a resumed run is guarded as an uninterrupted one.
 """
@@ -35,6 +35,7 @@ class Guards:
         was_diverse: whether samples were ever as diverse as they should be.
         collapsed: evaluations in a row that found samples collapsed.
         faint: by phase, log lines in a row with a vanished gradient.
+        idle: by phase, log lines in a row, late in a run, in which no latent dimension was used.
     """
 
     rollbacks: int = 0
@@ -42,6 +43,7 @@ class Guards:
     was_diverse: bool = False
     collapsed: int = 0
     faint: dict[str, int] = field(default_factory=dict)
+    idle: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON."""
@@ -90,6 +92,14 @@ class Guards:
         """Take in a gradient norm; true once, when the gradient has just been found to have vanished."""
         self.faint[phase] = self.faint.get(phase, 0) + 1 if norm < FAINT else 0
         return self.faint[phase] == PATIENCE
+
+    def see_units(self, phase: str, units: float, late: bool) -> bool:
+        """Take in how many latent dimensions are used; true once, when the posterior has just been found to collapse.
+
+        An encoder that has yet to learn says nothing either: none used counts only ``late`` in a run.
+        """
+        self.idle[phase] = self.idle.get(phase, 0) + 1 if late and units == 0 else 0
+        return self.idle[phase] == PATIENCE
 
 
 def diversity(items: Field) -> float:

@@ -96,6 +96,11 @@ class Trainer:
             phase, _, figure = name.partition(".")
             if figure == "gradient_norm" and state.guards.see_gradient(phase, value):
                 session.notice(f"step {state.step}: the gradient of phase {phase} has vanished (norm {value:.1e})")
+            if figure == "active_units" and state.guards.see_units(phase, value, 4 * state.step > session.steps):
+                session.notice(
+                    f"step {state.step}: the posterior has collapsed: no dimension of the latent is used; raise "
+                    "free_bits, lower beta or, for sequences, raise word_dropout"
+                )
         session.tracker.log(state.step, state.seconds, figures)
         session.reporter.update(state.step, next((v for k, v in figures.items() if k.endswith(".loss")), math.nan))
         return True

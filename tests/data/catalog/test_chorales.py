@@ -57,6 +57,11 @@ def test_records_hold_four_voices_and_are_converted_once(tmp_path, converter):
     assert [len(track.notes) for track in item.tracks] == [13] * 4
     assert _score.note_table(item.tracks[3])[:, 2].tolist() == [48 + step for step in TUNE]
     assert (item.time_signatures[0].numerator, _score.tempo_of(item)) == (3, 85)
+    melody = create(found.conditions["melody"]).read(records[0]["melody"])
+    assert [_score.note_table(track).tolist() for track in melody.tracks] == [
+        _score.note_table(item.tracks[0]).tolist()
+    ]
+    assert (melody.time_signatures[0].numerator, _score.tempo_of(melody)) == (3, 85)
     assert not (tmp_path / "installed").exists()
     converter([], status=1)
     assert list(found.records(tmp_path)) == records

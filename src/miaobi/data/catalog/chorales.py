@@ -39,8 +39,8 @@ _INDEX = "index.json"
 
 class Chorales(Catalog):
     """A record is one setting: ``music`` (the bytes of a MIDI file, tracks soprano, alto, tenor, bass of one program),
-    ``title`` of the hymn (may be empty), ``key`` and ``mode`` as music21 estimates them (Krumhansl and Schmuckler),
-    ``bwv`` and ``tune`` (equal for settings of one hymn tune).
+    ``melody`` (the soprano alone), ``title`` of the hymn (may be empty), ``key`` and ``mode`` as music21 estimates them
+    (Krumhansl and Schmuckler), ``bwv`` and ``tune`` (equal for settings of one hymn tune).
 
     Repeats are not written out. Bars begin at multiples of the bar from time zero: a pick-up is preceded by silence.
     """
@@ -53,7 +53,12 @@ class Chorales(Catalog):
     version = "music21==10.5.1"
     modality = {"name": "music", "resolution": 4}
     content = "music"
-    conditions: ClassVar[Mapping[str, Any]] = {"mode": "label", "key": "label", "title": "text"}
+    conditions: ClassVar[Mapping[str, Any]] = {
+        "mode": "label",
+        "key": "label",
+        "title": "text",
+        "melody": {"name": "music", "resolution": 4},
+    }
     split: ClassVar[Mapping[str, Any]] = {"by": "hash", "group": "tune"}
 
     def records(self, cache: Path) -> Iterator[Record]:
@@ -64,7 +69,8 @@ class Chorales(Catalog):
             shutil.rmtree(packages, ignore_errors=True)  # 70 MB that nothing needs any more
         members = dict(_fetch.zip_members(archive, ""))
         for record in json.loads(members[_INDEX]):
-            yield record | {"music": members[f"bwv{record['bwv']}.mid"]}
+            music = members[f"bwv{record['bwv']}.mid"]
+            yield record | {"music": music, "melody": _melody(music)}
 
 
 _PACKAGES: Mapping[str, Sequence[str]] = {
@@ -161,6 +167,13 @@ def _midi(chorale: Mapping[str, Any]) -> bytes:
         for onset, duration, pitch in notes:
             track.notes.append(Note(onset, duration, pitch, _VELOCITY))
         score.tracks.append(track)
+    return bytes(score.dumps_midi())
+
+
+def _melody(music: bytes) -> bytes:
+    """The soprano's track with the metres and the tempo of the whole."""
+    score: Any = Score.from_midi(music)
+    score.tracks = [track for track in score.tracks if track.name == _VOICES[0]]
     return bytes(score.dumps_midi())
 
 

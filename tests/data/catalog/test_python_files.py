@@ -58,6 +58,6 @@ def test_data_is_keyed_by_the_text_that_was_read(tmp_path: Path, monkeypatch: py
     second = fingerprint(tmp_path)
     (tmp_path / "a.py").rename(tmp_path / "b.py")
     assert len({first, second, fingerprint(tmp_path)}) == 3
-    for name in ("python-library", "python-functions"):
-        monkeypatch.setattr(_python_files, "library", lambda: tmp_path)
-        assert fingerprint(tmp_path) in catalog.find(name).pinned(tmp_path)
+    found = [catalog.find(name) for name in ("python-library", "python-functions")]
+    monkeypatch.setattr(_python_files, "library", lambda: tmp_path)
+    assert all(fingerprint(tmp_path) in one.pinned(tmp_path) for one in found)

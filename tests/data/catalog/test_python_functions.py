@@ -78,7 +78,7 @@ def test_what_does_not_parse_and_what_is_long_is_left_out(monkeypatch: pytest.Mo
 def test_a_text_comes_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "def f(x):\n    y = x\n    return y\n"
     (tmp_path / "a.py").write_text(code)
-    (tmp_path / "b.py").write_text(f"class A:\n{textwrap.indent(code, '    ')}\n{code.replace('f', 'g')}")
+    (tmp_path / "b.py").write_text(f"class A:\n{textwrap.indent(code, '    ')}\n{code.replace('f(x)', 'g(x)')}")
     monkeypatch.setattr(python_functions, "library", lambda: tmp_path)
     records = list(catalog.find("python-functions").records(tmp_path))
     assert [(record["module"], record["name"]) for record in records] == [("a", "f"), ("b", "g")]
@@ -94,7 +94,7 @@ def test_the_interpreters_own_can_be_prepared(tmp_path: Path) -> None:
         warnings.simplefilter("ignore")
         bodies = [ast.parse(record["code"]).body for record in records[::17]]
     assert all(len(body) == 1 and isinstance(body[0], ast.FunctionDef | ast.AsyncFunctionDef) for body in bodies)
-    section = {"source": "catalog:python-functions", "condition": {"module": "text"}, "clean": {"limit": 3000}}
+    section = {"source": "catalog:python-functions", "condition": {"module": "text"}, "clean": {"limit": 1500}}
     made = prepare(Recipe.load({"modality": "text", "data": section, "model": {"family": "autoregressive"}}))
     trained, tested = (set(part.condition_items("module", range(len(part)))) for part in (made.train, made.test))
     assert len(tested) > 5

@@ -36,6 +36,7 @@ class Infilling(autoregressive.Autoregressive):
     class Controls(autoregressive.Autoregressive.Controls):
         """How tokens are drawn or searched for."""
 
+    fills_any_length = True
     layout: GappedLayout
 
     @classmethod

@@ -47,12 +47,14 @@ def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) ->
         raise Unsupported(
             "this model edits nothing",
             given=str(edit),
-            cure="train with a condition that is a view of the target, or with the family diffusion; for text, infilling",
+            cure="train with a condition that is a view of the target, or with the family diffusion (infilling for text)",
         )
     if model.family.fills_any_length and model.modality.tokenizer is not None:
         if mask is not None:
             raise Unsupported(
-                "a gap of any length takes no mask", given=str(mask), cure=f"mark it in the file itself: {MARK} (U+25A1)"
+                "a gap of any length takes no mask",
+                given=str(mask),
+                cure=f"mark it in the file itself: {MARK} (U+25A1)",
             )
         return Edit(*read_gap(model.modality, Path(edit)))
     if isinstance(model.modality, Represented) or model.modality.form is not Form.TENSOR:

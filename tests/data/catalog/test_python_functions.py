@@ -27,7 +27,7 @@ def first(x):
         z = y
         return z
 
-    return inner(x)   
+    return inner(x)SPACES
 
 try:
     import fast
@@ -50,7 +50,7 @@ class Thing:
         return """
 left of it
 """
-'''
+'''.replace("SPACES", "   ")
 
 
 def test_functions_stand_at_the_margin_with_their_decorators() -> None:

@@ -52,6 +52,7 @@ class GappedLayout(Layout):
                 given="a stream" if target.stream else "items of one fixed length",
                 cure="give separate items, or choose autoregressive",
             )
+        self._closing: int = self.end
         self.marks = (self._take(1), self._take(1), self._take(1))
         self.vocabulary = self._next
         self.span += len(self.marks)
@@ -70,7 +71,7 @@ class GappedLayout(Layout):
         mask = target.mask()
         weight = mask.float() if target.weight is None else mask * target.weight
         marks = torch.tensor(self.marks, device=head.device).expand(rows, -1)
-        end = torch.full_like(marks[:, :1], self.end)
+        end = torch.full_like(marks[:, :1], self._closing)
         tokens = torch.cat([head, marks, target.values, end], 1)
         silent = weight.new_zeros(rows, head.shape[1] + marks.shape[1])
         weights = torch.cat([silent, weight, weight.new_ones(rows, 1)], 1)

@@ -47,7 +47,8 @@ def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) ->
         raise Unsupported(
             "this model edits nothing",
             given=str(edit),
-            cure="train with a condition that is a view of the target, or with the family diffusion (infilling for text)",
+            cure="train with a condition that is a view of the target, or with the family diffusion; "
+            "texts are filled in by the family infilling",
         )
     if model.family.fills_any_length and model.modality.tokenizer is not None:
         if mask is not None:

@@ -72,6 +72,8 @@ class Family(nn.Module, ABC):
     """Whether an item's loss depends on the other items of its batch."""
     edits_whole: ClassVar[bool] = False
     """Whether editing means the whole item where no mask says otherwise."""
+    fills_any_length: ClassVar[bool] = False
+    """Whether editing puts any number of tokens in place of those that a mask marks."""
     default_steps: ClassVar[int] = 2000
     costly_likelihood: ClassVar[bool] = False
     """Whether a likelihood takes many evaluations an item, so that it is measured only where it is named."""

@@ -79,17 +79,12 @@ class Autoregressive(Family):
         return [Phase("train", ("network",))]
 
     def forward(self, batch: Batch, phase: str, seeds: Tensor) -> Loss:
-        hidden, targets, weight = self._predictions(self.drop_conditions(batch, seeds))
-        counted = weight > 0
-        total, nats = head_loss(
-            hidden[counted], self.network.head, targets[counted], weight[counted], self.config.label_smoothing
-        )
-        return Loss(total, weight.sum(), {"nats": nats})
+        return self._loss(*self._predictions(self.drop_conditions(batch, seeds)))
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, *, seeds: Tensor) -> Bound:
         """Exact, without dropout, over what can be drawn: the target's tokens and the end; ``seeds`` are not needed."""
-        with _evaluating(self.network):
+        with evaluating(self.network):
             hidden, targets, weight = self._predictions(batch)
         head = self.network.head[: self.layout.outputs.size]
         counted = weight > 0
@@ -107,7 +102,7 @@ class Autoregressive(Family):
         seeds: Tensor,
     ) -> Samples:
         """Items with their prefix, without begin and end; ``log_probs`` are of what was drawn, before any control."""
-        with _evaluating(self.network):
+        with evaluating(self.network):
             requests = self.requests(conditions, prefix, lengths, controls or self.Controls(), seeds)
             drawn = complete(self.network, self.layout.outputs, requests, self.precision, self.compiling)
         return gather(self.layout, requests, drawn, self.device)
@@ -151,12 +146,22 @@ class Autoregressive(Family):
         """Hidden states ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``."""
         if batch.target.segments is not None:
             raise Unsupported("autoregressive takes one item a row", given="packed rows")
-        tokens, weight = self.layout.sequence(batch)
+        return self._read(*self.layout.sequence(batch))
+
+    def _read(self, tokens: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`_predictions` of sequences."""
         return self.network(tokens[:, :-1], logits=False), tokens[:, 1:], weight[:, 1:]
+
+    def _loss(self, hidden: Tensor, targets: Tensor, weight: Tensor) -> Loss:
+        counted = weight > 0
+        total, nats = head_loss(
+            hidden[counted], self.network.head, targets[counted], weight[counted], self.config.label_smoothing
+        )
+        return Loss(total, weight.sum(), {"nats": nats})
 
 
 @contextmanager
-def _evaluating(network: torch.nn.Module) -> Iterator[None]:
+def evaluating(network: torch.nn.Module) -> Iterator[None]:
     """Without dropout, and as it was afterwards."""
     training = network.training
     network.eval()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.families import Editing, Sampling, require
+from miaobi.generation._open_gap import MARK, read_gap
 from miaobi.modalities import Represented, Viewed
 from miaobi.models import Model
 from miaobi.types import Batch, Field, Form, Samples
@@ -21,8 +22,8 @@ class Edit:
     """A file to edit, encoded.
 
     Attributes:
-        target: ``[1, C, *space]``, the file as the model's target.
-        mask: ``[1, 1, *space]``, 1 where it is to be made anew; ``None``: no mask was given.
+        target: ``[1, C, *space]``, the file as the model's target, or the tokens ``[1, L]`` of a text.
+        mask: ``[1, 1, *space]`` or ``[1, L]``, 1 where it is to be made anew; ``None``: no mask was given.
     """
 
     target: Tensor
@@ -30,10 +31,11 @@ class Edit:
 
 
 def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) -> Edit | None:
-    """What ``--edit`` and ``--mask`` name.
+    """What ``--edit`` and ``--mask`` name; a text to fill in has its gap marked in itself (see `read_gap`).
 
     Raises:
         InvalidRecipe: a mask without a file to edit.
+        DataError: a text that has not one gap.
         Unsupported: the model can do nothing with such a file.
         UnreadableItem: a file that the model's modality cannot read.
     """
@@ -45,8 +47,17 @@ def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) ->
         raise Unsupported(
             "this model edits nothing",
             given=str(edit),
-            cure="train with a condition that is a view of the target, or with the family diffusion",
+            cure="train with a condition that is a view of the target, or with the family diffusion; "
+            "texts are filled in by the family infilling",
         )
+    if model.family.fills_any_length and model.modality.tokenizer is not None:
+        if mask is not None:
+            raise Unsupported(
+                "a gap of any length takes no mask",
+                given=str(mask),
+                cure=f"mark it in the file itself: {MARK} (U+25A1)",
+            )
+        return Edit(*read_gap(model.modality, Path(edit)))
     if isinstance(model.modality, Represented) or model.modality.form is not Form.TENSOR:
         raise Unsupported("only models of the data itself, as tensors, edit files", given=str(edit))
     target = _values(model, Path(edit))

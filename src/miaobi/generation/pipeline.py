@@ -69,7 +69,8 @@ def generate(
         seed: 0 to 2**62.
         out: folder for the files; created; ``None`` writes none.
         edit: a file to edit: to restore or continue, as the model was trained to, or to fill in.
-        mask: a file that is bright where the edited one is to be made anew; the rest stays.
+        mask: a file that is bright where the edited one is to be made anew; the rest stays. A text has its gap marked
+            in itself, with ``□`` (U+25A1).
 
     Raises:
         RequestError: a condition, control or number that the model cannot take.
@@ -83,6 +84,8 @@ def generate(
     check_names(conditions or {}, known)
     prefix, given = prompt_parts(model, prompt, conditions or {}, known)
     edited = read_edit(model, edit, mask)
+    if edited is not None and prefix is not None:
+        raise InvalidRecipe("the edited file says how the item begins", given=prompt, cure="leave the prompt out")
     starts = _Start(given, prefix, edited)
     folder = _folder(out)
     made: list[Generated] = []

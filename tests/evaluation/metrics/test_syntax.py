@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from miaobi.errors import Unsupported
 from miaobi.evaluation import check, score
-from miaobi.evaluation.metrics.syntax import is_python, last_statement
+from miaobi.evaluation.metrics._python import is_python, last_statement
 from tests.evaluation.stand_ins import Sampler, context, data, digits, image, text
 
 PROGRAM = """import os

@@ -42,7 +42,7 @@ def open_supplies(recipe: Recipe) -> dict[str, Model]:
 
 
 def start_from(family: Family, reference: str) -> None:
-    """Copy the weights of ``run:PATH`` into a freshly built family of the same shape, or one that knows how to use them.
+    """Copy the weights of ``run:PATH`` into a freshly built family of the same shape, or one that can use them.
 
     Raises:
         Unsupported: another kind of reference, or a model of another shape; the first differences are named.

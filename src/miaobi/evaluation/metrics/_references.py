@@ -77,7 +77,7 @@ class References:
         return float(BLEU.compute_bleu(correct, total, length, nearest, "exp", effective_order=True).score)
 
     def _nearest(self, length: int, own: int | None) -> int:
-        """The reference length nearest to ``length``, the shorter of two; one reference of length ``own`` is left out."""
+        """The reference length nearest to ``length``, the shorter of two, without one reference of length ``own``."""
         found = (other for other, count in self._lengths.items() if count > (other == own))
         return min(found, key=lambda other: (abs(other - length), other))
 

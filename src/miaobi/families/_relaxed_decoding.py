@@ -1,6 +1,6 @@
 """Sampling that a gradient passes through: Gumbel-softmax, straight-through.
 
-Jang, Gu and Poole 2017, "Categorical reparameterization with Gumbel-softmax"; Maddison, Mnih and Teh 2017, "The concrete
+Jang, Gu and Poole 2017, "Categorical reparameterization with Gumbel-softmax"; Maddison et al. 2017, "The concrete
 distribution". Forward, an item is the tokens that were drawn; backward, each is a softmax at a temperature.
 """
 

@@ -203,7 +203,7 @@ def discounted(rewards: Tensor, discount: float) -> Tensor:
 
 
 def _nats(writer: Autoregressive, batch: Batch) -> Tensor:
-    """Negative log-probabilities ``[B, L - 1]`` of every token after the first that counts, as the engine draws them."""
+    """Negative log-probabilities ``[B, L - 1]`` of the tokens after the first, of what the engine draws from."""
     tokens, weight = writer.layout.sequence(batch)
     counted = weight[:, 1:] > 0
     hidden = writer.network(tokens[:, :-1], logits=False)[counted]

@@ -51,7 +51,7 @@ def target_of(recipe: Recipe, parts: dict[str, PartCodec]) -> tuple[Modality, Sp
 
 
 def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
-    """What each stage of a recipe (or the recipe itself) would train, on data like its own, with what it starts from."""
+    """What each stage of a recipe (or the recipe itself) would train, on data like its own, from where it starts."""
     stages = recipes(recipe) or {"": recipe}
     done: dict[str, PartCodec] = {}
     before: dict[str, Family] = {}

@@ -126,16 +126,16 @@ def test_the_policy_gradient_is_the_gradient_of_the_expected_reward():
     every, drawn, probability = enumerated(built)
     reward = ((2 * built.players.judge(every).logits.sigmoid() - 1) * drawn).sum(1).detach()
     wanted = torch.autograd.grad((probability * reward).sum(), list(built.generator.parameters()))
-    many = Batch(Field(torch.zeros(20_000, 2, dtype=torch.int64)), ids=torch.arange(20_000))
+    many = Batch(Field(torch.zeros(8_000, 2, dtype=torch.int64)), ids=torch.arange(8_000))
     freeze_but(built, ("generator",))
     loss = built(many, "generator", seeds_of(5, many.ids))
     loss.total.backward()
-    found = torch.cat([p.grad.flatten() for p in built.generator.parameters()]) / -20_000
+    found = torch.cat([p.grad.flatten() for p in built.generator.parameters()]) / -8_000
     exact = torch.cat([one.flatten() for one in wanted])
     assert (found + exact).norm() > 1.5 * exact.norm()
-    assert (found - exact).norm() < 0.15 * exact.norm()
+    assert (found - exact).norm() < 0.2 * exact.norm()
     mean = float((probability.detach() * reward).sum())
-    assert float(loss.parts["reward"]) / 20_000 == pytest.approx(mean, abs=0.02)
+    assert float(loss.parts["reward"]) / 8_000 == pytest.approx(mean, abs=0.02)
 
 
 def test_the_baseline_follows_the_mean_return():

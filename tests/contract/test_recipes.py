@@ -58,12 +58,14 @@ def target_of(recipe: Recipe, parts: dict[str, PartCodec]) -> tuple[Modality, Sp
 
 
 def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
-    """What each stage of a recipe (or the recipe itself) would train, on data like its own."""
+    """What each stage of a recipe (or the recipe itself) would train, on data like its own, from where it starts."""
     stages = recipes(recipe) or {"": recipe}
     done: dict[str, PartCodec] = {}
+    before: dict[str, Family] = {}
+    referred = {reference for one in stages.values() for reference in one.model.parts.values()}
     for name, one in stages.items():
         parts = {key: done[reference.removeprefix("stage:")] for key, reference in one.model.parts.items()}
-        assert {reference.removeprefix("stage:") for reference in one.supply.values()} <= set(done)
+        assert {reference.removeprefix("stage:") for reference in one.supply.values()} <= set(before)
         modality, target = target_of(one, parts)
         conditions = {
             key: viewed(modality, said, parts, key).view.spec(replace(target, levels=0))
@@ -71,8 +73,12 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
             else condition_of(said.modality, one.modality)
             for key, said in one.data.condition.items()
         }
+        started, one = one.model.start, one.model_copy(update={"model": one.model.model_copy(update={"start": None})})
         family = models.build(one, target, conditions, parts)
-        if name:
+        if started is not None:
+            family.load_state_dict(family.weights_from(before[started.removeprefix("stage:")]))
+        before[name] = family.shipped()
+        if f"stage:{name}" in referred:
             done[name] = PartCodec(Model(family.eval(), modality))
         yield one, family, modality
 

@@ -141,6 +141,10 @@ class Family(nn.Module, ABC):
         """What is saved as the model: itself, unless training carried more than is shipped."""
         return self
 
+    def weights_from(self, other: Family) -> dict[str, Tensor]:
+        """The whole state of this family after a start from ``other``: by default what the other has, name by name."""
+        return dict(other.state_dict())
+
     def drop_conditions(self, batch: Batch, seeds: Tensor) -> Batch:
         """Clear ``present`` of each condition, independently, for ``condition_drop`` of the items."""
         rate = self.config.condition_drop

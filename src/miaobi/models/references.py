@@ -42,13 +42,13 @@ def open_supplies(recipe: Recipe) -> dict[str, Model]:
 
 
 def start_from(family: Family, reference: str) -> None:
-    """Copy the weights of ``run:PATH`` into a freshly built family of the same shape.
+    """Copy the weights of ``run:PATH`` into a freshly built family of the same shape, or one that can use them.
 
     Raises:
         Unsupported: another kind of reference, or a model of another shape; the first differences are named.
         RunFolderError: no model there.
     """
-    ours, theirs = family.state_dict(), _model(reference, "model.start").family.state_dict()
+    ours, theirs = family.state_dict(), family.weights_from(_model(reference, "model.start").family)
     differing = sorted(
         name
         for name in ours.keys() | theirs.keys()

@@ -72,6 +72,9 @@ class TokenNetwork(Network):
     With ``logits=False`` it gives what the one matrix ``head`` turns into logits, so a loss need not hold them all.
     """
 
+    differentiable: ClassVar[bool] = False
+    """Whether `prefill` and `step` carry gradients, and `step` takes probabilities ``[B, V]`` as well."""
+
     @property
     @abstractmethod
     def head(self) -> Tensor:
@@ -183,7 +186,7 @@ def combine(x: Tensor, condition: Condition) -> Tensor:
 
 
 def embed_tokens(embedding: nn.Embedding, x: Tensor) -> Tensor:
-    """Embeddings ``[B, L, D]`` of integers ``[B, L]`` or of probabilities ``[B, L, V]`` (relaxed text GANs)."""
+    """Embeddings ``[..., D]`` of integers ``[...]`` or of probabilities ``[..., V]`` (relaxed text GANs)."""
     return embedding(x) if not torch.is_floating_point(x) else x @ embedding.weight
 
 

@@ -24,6 +24,7 @@ class Recurrent(TokenNetwork):
     """
 
     cell: ClassVar[type[nn.RNNBase]]
+    differentiable = True
 
     class Config(NetworkConfig):
         """Shape and regularisation."""
@@ -75,7 +76,6 @@ class Recurrent(TokenNetwork):
         state = [self.head.new_zeros(self.config.depth, rows, self.config.hidden) for _ in range(count)]
         return RecurrentCache(state, torch.zeros(rows, dtype=torch.int64, device=self.head.device))
 
-    @torch.no_grad()
     def prefill(self, tokens: Tensor, lengths: Tensor, cache: RecurrentCache) -> Tensor:
         packed = nn.utils.rnn.pack_padded_sequence(
             self.embedding(tokens), lengths.cpu(), batch_first=True, enforce_sorted=False
@@ -83,10 +83,9 @@ class Recurrent(TokenNetwork):
         _, state = self.layers(packed, cache.cell_state())
         return self._advance(state, cache, lengths)
 
-    @torch.no_grad()
     def step(self, tokens: Tensor, cache: RecurrentCache) -> Tensor:
         # PyTorch's layers repack their weights at every call: for one token its bare cells are several times as fast.
-        cell, x = _CELLS[self.cell], self.embedding(tokens)
+        cell, x = _CELLS[self.cell], embed_tokens(self.embedding, tokens)
         states = []
         for layer, weights in enumerate(self.layers.all_weights):
             old = tuple(part[layer] for part in cache.state)

@@ -11,7 +11,8 @@ from pydantic import Field as Value
 from miaobi.evaluation.context import spaced
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import jackknife, of_mean
-from miaobi.evaluation.metrics._words import lines, scorer, tokenizer_of, words
+from miaobi.evaluation.metrics._references import References
+from miaobi.evaluation.metrics._words import lines, tokenizer_of, words
 from miaobi.evaluation.records import Direction, Score
 from miaobi.types import Form, Settings
 
@@ -34,7 +35,7 @@ class Diversity(Metric):
     class Config(Settings):
         """The metric's options."""
 
-        self_bleu_samples: int = Value(100, ge=2, le=2000, description="its cost grows with the square of the count")
+        self_bleu_samples: int = Value(100, ge=2, le=2000, description="evenly spaced; the figure rises with the count")
 
     figures: ClassVar[dict[str, Direction]] = {
         "distinct_1": Direction.NEITHER,
@@ -106,7 +107,5 @@ def distinct(grams: Sequence[Sequence[tuple[str, ...]]]) -> float:
 
 def self_bleu(texts: Sequence[str], tokenizer: str) -> tuple[list[float], str]:
     """Sentence BLEU (0 to 100) of each text against all others, and sacrebleu's signature."""
-    bleu = scorer(tokenizer)
-    others = list(texts)
-    values = [bleu.sentence_score(text, others[:i] + others[i + 1 :]).score for i, text in enumerate(texts)]
-    return values, str(bleu.get_signature())
+    others = References(texts, tokenizer)
+    return others.leave_one_out(), others.signature(left_out=1)

@@ -27,7 +27,10 @@ def command(
         Path | None, typer.Option("-o", "--out", metavar="DIR", help="Folder for the files; default: generated/TIME.")
     ] = None,
     edit: Annotated[
-        Path | None, typer.Option("--edit", metavar="FILE", help="A file to restore, continue or fill in.")
+        Path | None,
+        typer.Option(
+            "--edit", metavar="FILE", help="A file to restore, continue or fill in; a text's gaps are _ or □."
+        ),
     ] = None,
     mask: Annotated[
         Path | None, typer.Option("--mask", metavar="FILE", help="Bright where the edited file is to be made anew.")

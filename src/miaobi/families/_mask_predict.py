@@ -1,4 +1,7 @@
-"""Filling gaps in turns: Ghazvininejad et al. 2019, "Mask-predict: parallel decoding of conditional masked language models"."""
+"""Filling gaps in turns.
+
+Ghazvininejad et al. 2019, "Mask-predict: parallel decoding of conditional masked language models".
+"""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Masked language models: what a hidden token is, given all that is left of the sequence on both sides of it.
 
 Devlin et al. 2019, "BERT: Pre-training of deep bidirectional Transformers for language understanding". There is no
-likelihood of a sequence in it, so none is given: held-out figures are of masked tokens. Gaps are filled by Ghazvininejad
-et al. 2019, "Mask-predict: parallel decoding of conditional masked language models".
+likelihood of a sequence in it, so none is given: held-out figures are of masked tokens. Gaps are filled as in
+Ghazvininejad et al. 2019, "Mask-predict: parallel decoding of conditional masked language models".
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from miaobi.types import Batch, Field, Form, Loss, Phase, Samples, Spec
 class MaskedLM(Family):
     """Fills in tokens. The loss is summed over chosen tokens and divided by their number.
 
-    Each token is chosen with probability ``rate``, at least one an item. Of the chosen ones 80 % are masked, 10 % become
-    another token and 10 % stay as they are, so that the network cannot trust what it is shown. Devlin et al. chose 15 %;
-    Wettig et al. 2023, "Should you mask 15% in masked language modeling?", found that large models learn more from 40 %,
-    and that with such rates masking alone serves as well.
+    Each token is chosen with probability ``rate``, at least one an item. Of the chosen ones 80 % are masked, 10 %
+    become another token and 10 % stay as they are, so that the network cannot trust what it is shown. Devlin et al.
+    chose 15 %; Wettig et al. 2023, "Should you mask 15% in masked language modeling?", found that large models learn
+    more from 40 %, and that with such rates masking alone serves as well.
     """
 
     class Config(FamilyConfig):

@@ -68,8 +68,10 @@ def generate(
         n: how many, 1 to 100,000; item i depends on ``seed`` and i only.
         seed: 0 to 2**62.
         out: folder for the files; created; ``None`` writes none.
-        edit: a file to edit: to restore or continue, as the model was trained to, or to fill in.
-        mask: a file that is bright where the edited one is to be made anew; the rest stays.
+        edit: a file to edit: to restore or continue, as the model was trained to, or to fill in. A text marks its gaps:
+            each ``_`` or ``□`` is one token to be made, a character where tokens are characters.
+        mask: a file that is bright where the edited one is to be made anew; the rest stays. For a text: a text as long,
+            with those marks at the places that are to be made anew.
 
     Raises:
         RequestError: a condition, control or number that the model cannot take.
@@ -93,7 +95,8 @@ def generate(
         for index, array in zip(
             indices, model.modality.split_batch(samples.values.cpu(), samples.lengths), strict=True
         ):
-            made.append(_finish(model, model.item(array, chosen, prefix), folder, seed, index))
+            item = edited.item(model, array, chosen) if edited else model.item(array, chosen, prefix)
+            made.append(_finish(model, item, folder, seed, index))
     return made
 
 

@@ -55,7 +55,7 @@ def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) ->
         raise Unsupported(
             "this model edits nothing",
             given=str(edit),
-            cure="train with a condition that is a view of the target, or with the family diffusion (masked_lm for text)",
+            cure="train with a view of the target as a condition, or with the family diffusion (of text: masked_lm)",
         )
     if isinstance(model.modality, Represented):
         raise Unsupported("only models of the data itself edit files", given=str(edit))

@@ -1,10 +1,10 @@
 """A bidirectional Transformer over tokens: every position sees every other.
 
 Devlin et al. 2019, "BERT: Pre-training of deep bidirectional Transformers for language understanding", with the layers
-of `transformer` (normalisation before each branch, rotary positions, SwiGLU, no biases). What comes out is a distribution
-over tokens at every position, or one vector made of the mean over positions; everything before that has the same
-parameter names in both, so that a classifier can start from a masked language model. Output projections start at zero,
-so the network starts as its embedding followed by its head.
+of `transformer` (normalisation before each branch, rotary positions, SwiGLU, no biases). What comes out is a
+distribution over tokens at every position, or one vector made of the mean over positions; everything before that has
+the same parameter names in both, so that a classifier can start from a masked language model. Output projections start
+at zero, so the network starts as its embedding followed by its head.
 """
 
 from __future__ import annotations

@@ -64,6 +64,9 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
             else modality_of(said.modality)[1]
             for key, said in one.data.condition.items()
         }
+        if one.model.start is not None:
+            assert one.model.start.removeprefix("stage:") in done
+            one = one.model_copy(update={"model": one.model.model_copy(update={"start": None})})
         family = models.build(one, target, conditions, parts)
         if name:
             done[name] = PartCodec(Model(family.eval(), modality))
@@ -100,7 +103,8 @@ def test_its_data_has_its_columns(name: str) -> None:
     assert kind in ("catalog", "hub"), "a recipe runs as it is, so its data is fetched by name"
     if kind == "catalog":
         data = catalog.find(source)
-        assert plugin_name(data.modality) == plugin_name(recipe.modality)
+        held = {**data.conditions, data.content: data.modality}
+        assert plugin_name(held[recipe.data.content or data.content]) == plugin_name(recipe.modality)
         columns = {one.column or key for key, one in recipe.data.condition.items() if one.view is None}
         assert columns | {recipe.data.content or data.content} <= {*data.conditions, data.content}
 

@@ -46,6 +46,18 @@ def token_sections(folder: Path) -> dict[str, Any]:
     }
 
 
+def label_sections(folder: Path) -> dict[str, Any]:
+    """Recipe sections of a label target with a text to read and another one beside it."""
+    return {
+        "modality": "label",
+        "data": {
+            "source": str(write_lines(folder / "lines.jsonl")),
+            "content": "kind",
+            "condition": {"text": {"modality": {"name": "text", "max_length": 80}}, "title": "text"},
+        },
+    }
+
+
 def image_sections(folder: Path) -> dict[str, Any]:
     """Recipe sections of an image target with a label."""
     return {
@@ -59,7 +71,7 @@ def image_sections(folder: Path) -> dict[str, Any]:
     }
 
 
-WORLDS = {Form.TOKENS: token_sections, Form.TENSOR: image_sections}
+WORLDS = {Form.TOKENS: token_sections, Form.TENSOR: image_sections, Form.LABEL: label_sections}
 
 
 def cases() -> list[tuple[str, Form]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -46,3 +47,18 @@ class Frame:
             places == lengths + 1, self.vocabulary + 2
         )
         return tokens, places <= lengths + 1
+
+
+def token_tables(read: str, others: Mapping[str, Spec]) -> dict[str, str]:
+    """What `Spelling` asks for, of a family whose one network is an encoder.
+
+    Args:
+        read: whose tokens it reads: ``target`` or a condition.
+        others: the conditions that its conditioner encodes.
+    """
+    told = {name for name, spec in others.items() if spec.form is not Form.TENSOR}
+    return {
+        "network.embed_tokens.weight": read,
+        "network.lm_head.weight": read,
+        **{f"network.conditioner.encoders.{name}.embedding.weight": name for name in sorted(told)},
+    }

@@ -18,7 +18,7 @@ from miaobi.errors import UnknownName, Unsupported
 from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._cross_entropy import head_loss, token_nats
-from miaobi.families._frame import Frame
+from miaobi.families._frame import Frame, token_tables
 from miaobi.families._mask_predict import mask_predict
 from miaobi.networks import Network
 from miaobi.networks.encoder import Encoder, mean
@@ -92,8 +92,8 @@ class MaskedLM(Family):
         return Loss(total, weight.sum(), {"nats": nats})
 
     def token_tables(self) -> dict[str, str]:
-        """Whose tokens the first rows of a parameter stand for."""
-        return {"network.embed_tokens.weight": "target", "network.lm_head.weight": "target"}
+        """See `Spelling`."""
+        return token_tables("target", self.conditions)
 
     @torch.no_grad()
     def predict_masked(self, batch: Batch, rate: float, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor]:

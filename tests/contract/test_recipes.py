@@ -54,9 +54,11 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
     """What each stage of a recipe (or the recipe itself) would train, on data like its own."""
     stages = recipes(recipe) or {"": recipe}
     done: dict[str, PartCodec] = {}
+    wanted = {reference for one in stages.values() for reference in one.model.parts.values()}
+    before: list[str] = []
     for name, one in stages.items():
         parts = {key: done[reference.removeprefix("stage:")] for key, reference in one.model.parts.items()}
-        assert {reference.removeprefix("stage:") for reference in one.supply.values()} <= set(done)
+        assert {reference.removeprefix("stage:") for reference in one.supply.values()} <= set(before)
         modality, target = target_of(one, parts)
         conditions = {
             key: viewed(modality, said, parts, key).view.spec(replace(target, levels=0))
@@ -65,10 +67,11 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
             for key, said in one.data.condition.items()
         }
         if one.model.start is not None:
-            assert one.model.start.removeprefix("stage:") in done
+            assert one.model.start.removeprefix("stage:") in before
             one = one.model_copy(update={"model": one.model.model_copy(update={"start": None})})
         family = models.build(one, target, conditions, parts)
-        if name:
+        before.append(name)
+        if f"stage:{name}" in wanted:
             done[name] = PartCodec(Model(family.eval(), modality))
         yield one, family, modality
 

@@ -68,3 +68,24 @@ def test_a_classifiers_texts_are_compared_and_measured_and_one_without_text_is_l
     foxes = [(text, part) for text, part in found if text.startswith("a sentence")]
     assert len(foxes) == 2, "of one class the near duplicate goes, of another it stays"
     assert len({part for _, part in foxes}) == 1, "and what stays goes one way"
+
+
+def test_repeated_texts_that_stay_join_their_groups_whatever_is_the_target(tmp_path: Path) -> None:
+    rows = [{"kind": "xy"[i % 2], "text": f"line {i % 57} of {i % 57} lines", "by": str(i % 19)} for i in range(150)]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    common = {"source": str(path), "split": {"group": "by"}, "clean": {"duplicates": "keep"}}
+    found = []
+    for modality, content, condition in (("text", "text", {}), ("label", "kind", {"text": "text"})):
+        data = {**common, "content": content, "condition": condition}
+        prepared = prepare(Recipe.load({"modality": modality, "data": data, "model": {"family": "vae"}}))
+        parts = [prepared.part(name) for name in ("train", "validation", "test")]
+        rows_of = [range(len(part)) for part in parts]
+        found.append(
+            [
+                sorted(part.condition_items("text", rows) if condition else part.items(rows))
+                for part, rows in zip(parts, rows_of, strict=True)
+            ]
+        )
+    assert found[0] == found[1]
+    assert sum(map(len, found[0])) == 150

@@ -105,8 +105,8 @@ def _text_edit(model: Model, edit: Path, mask: Path | None) -> Edit:
             given=str(edit),
             cure="edit tokens in Python: `model.family.edit(batch, mask, seeds=...)`",
         )
-    said, marks = (None if path is None else model.modality.read(path) for path in (edit, mask))
-    text = gapped(said, marks, tokenizer, model.family.target.max_length)
+    marks = None if mask is None else model.modality.read(mask)
+    text = gapped(model.modality.read(edit), marks, tokenizer, model.family.target.max_length)
     return Edit(torch.from_numpy(text.tokens)[None], torch.from_numpy(text.gaps)[None].float(), text)
 
 

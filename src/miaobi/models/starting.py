@@ -64,7 +64,8 @@ def take_weights(family: Family, model: Model, reference: str, modalities: Mappi
     tables = _tables(family, model, modalities)
     if type(family) is type(model.family) and not isinstance(family, Spelling):
         _require_equal(ours, theirs, reference)
-    taken, tokens = [], {}
+    taken: list[str] = []
+    tokens: dict[str, tuple[int, int]] = {}
     with torch.no_grad():
         for name in ours.keys() & theirs.keys():
             if name in tables:

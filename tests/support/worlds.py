@@ -15,7 +15,7 @@ STEPS = 60
 
 
 def write_lines(path: Path, count: int = 400) -> Path:
-    """A JSONL of real English lines, each with its first words (which no two share), a class and its characters a word."""
+    """A JSONL of real English lines, each with its first words (no two lines share them), a class and a number."""
     from pydoc_data.topics import topics
 
     lines: Iterator[dict[str, Any]] = (

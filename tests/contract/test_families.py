@@ -11,7 +11,7 @@ import torch
 from miaobi import evaluation, families, models, training
 from miaobi.data import prepare
 from miaobi.errors import InvalidRecipe
-from miaobi.families import Counting, Latent, Likelihood, Sampling
+from miaobi.families import Counting, Latent, Likelihood, Predicting, Sampling
 from miaobi.generation import generate
 from miaobi.recipe import Recipe
 from miaobi.sampling.noise import seeds_of
@@ -75,6 +75,8 @@ def test_saving_and_loading_changes_nothing(name, form, tmp_path):
 def test_the_same_seed_gives_the_same_samples_and_another_gives_others(name, form):
     model = model_of(name, form)
     require_sampling(model.family)
+    if isinstance(model.family, Predicting):
+        pytest.skip("samples are its best guess")
     pack = model.modality.pack
     first, again, other = ([pack(m.item) for m in generate(model, n=4, seed=seed)] for seed in (1, 1, 2))
     assert first == again

@@ -19,6 +19,7 @@ CONDITIONS = {
 PORTS = {
     "tokens to tokens": (WORDS, WORDS),
     "tokens to scores": (WORDS, Spec(Form.TENSOR, 1, (9,))),
+    "tokens to vector": (WORDS, vector_spec(3)),
     "vector to vector": (vector_spec(6), vector_spec(3)),
     "vector to sound": (vector_spec(6), Spec(Form.TENSOR, 1, (32,))),
     "vector to image": (vector_spec(6), Spec(Form.TENSOR, 3, (8, 8), levels=256)),

@@ -27,7 +27,7 @@ def staged(tmp_path: Path, rows: list[tuple[str, ...]], columns: str = "text", *
 
 def found(tmp_path: Path, rows, policy: str, columns: str = "text", **options):
     plan, read = staged(tmp_path, [(row,) if isinstance(row, str) else row for row in rows], columns, **options)
-    return find_duplicates(read, policy, plan.modality, plan.conditions)
+    return find_duplicates(read, policy, plan.columns)
 
 
 def test_policies(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_group_column_groups(tmp_path: Path) -> None:
     )
     plan = make_plan("text", section, tmp_path)
     read = Reader(plan).read(tmp_path / "s.arrow")
-    groups = find_duplicates(read, "near", plan.modality, {}).groups
+    groups = find_duplicates(read, "near", plan.columns).groups
     assert groups[0] == groups[2] != groups[1]
 
 
@@ -77,7 +77,7 @@ def test_the_held_out_copy_stays_where_the_split_is_given(tmp_path: Path) -> Non
     section = DataSettings.parse({"source": str(tmp_path / "rows.tsv"), "split": {"by": "given"}}, "d")
     plan = make_plan("text", section, tmp_path)
     read = Reader(plan).read(tmp_path / "s.arrow")
-    assert find_duplicates(read, "near", plan.modality, {}).kept.tolist() == [1, 2]
+    assert find_duplicates(read, "near", plan.columns).kept.tolist() == [1, 2]
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=40))

@@ -94,3 +94,45 @@ def test_a_family_that_edits_the_whole_needs_no_mask_and_keeps_to_one(picture, m
     assert np.array_equal(part[holes], whole[holes])
     with pytest.raises(Unsupported, match="generating needs"):
         generate(painter)
+
+
+@functools.cache
+def writer():
+    folder = Path(tempfile.mkdtemp())
+    settings = world("masked_lm", Form.TOKENS, folder, steps=20, evaluate_every=20)
+    return load(training.train(settings, run=folder / "run", progress=False).run)
+
+
+def test_a_texts_gaps_are_filled_and_the_rest_stays_letter_by_letter(tmp_path):
+    (tmp_path / "line.txt").write_text("The ☃ of the st___ment is _ list.\n", encoding="utf-8")
+    made = generate(writer(), edit=tmp_path / "line.txt", n=3, out=tmp_path / "out", conditions={"kind": "short"})
+    for one in made:
+        assert one.item.startswith("The ☃ of the st")
+        assert one.item[18:26] == "ment is "
+        assert one.item[27:] == " list."
+        assert "�" not in one.item
+        assert one.path.read_text(encoding="utf-8") == one.item
+    assert len({one.item for one in made}) > 1
+    again = generate(writer(), edit=tmp_path / "line.txt", n=3, conditions={"kind": "short"})
+    assert [one.item for one in again] == [one.item for one in made]
+    sure = {"temperature": 0}
+    assert len({one.item for one in generate(writer(), edit=tmp_path / "line.txt", n=2, controls=sure)}) == 1
+
+
+def test_a_mask_beside_a_text_marks_what_is_made_anew(tmp_path):
+    (tmp_path / "line.txt").write_text("a_list is a list")
+    (tmp_path / "mask.txt").write_text("  ____          ")
+    made = generate(writer(), edit=tmp_path / "line.txt", mask=tmp_path / "mask.txt")[0]
+    assert made.item[:2] == "a_"
+    assert made.item[6:] == " is a list"
+    (tmp_path / "short.txt").write_text("__")
+    with pytest.raises(RequestError, match="not as long"):
+        generate(writer(), edit=tmp_path / "line.txt", mask=tmp_path / "short.txt")
+
+
+def test_a_masked_model_needs_a_text_with_gaps(tmp_path):
+    (tmp_path / "line.txt").write_text("nothing is missing")
+    with pytest.raises(RequestError, match="no gap"):
+        generate(writer(), edit=tmp_path / "line.txt")
+    with pytest.raises(Unsupported, match="generating needs"):
+        generate(writer())

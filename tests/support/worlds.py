@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,20 +15,21 @@ STEPS = 60
 
 
 def write_lines(path: Path, count: int = 400) -> Path:
-    """A JSONL of real English lines, each with its first words (no two lines share them) and a class."""
+    """A JSONL of real English lines, each with its first words (no two lines share them), a class and a number."""
     from pydoc_data.topics import topics
 
-    lines = (
+    lines: Iterator[dict[str, Any]] = (
         {
             "text": line.strip(),
             "title": " ".join(line.split()[:3]),
             "kind": "long" if len(line.strip()) > 45 else "short",
+            "word": len(line.strip()) / len(line.split()),
         }
         for _, text in sorted(topics.items())
         for line in text.splitlines()
         if 20 <= len(line.strip()) <= 70
     )
-    seen: dict[str, dict[str, str]] = {}
+    seen: dict[str, dict[str, Any]] = {}
     for line in lines:
         seen.setdefault(line["title"], line)
     path.write_text("\n".join(json.dumps(line) for line in islice(seen.values(), count)))
@@ -46,6 +48,24 @@ def token_sections(folder: Path) -> dict[str, Any]:
     }
 
 
+def label_sections(folder: Path) -> dict[str, Any]:
+    """Recipe sections of a label target with a text to read and another one beside it."""
+    return {
+        "modality": "label",
+        "data": {
+            "source": str(write_lines(folder / "lines.jsonl")),
+            "content": "kind",
+            "condition": {"text": {"modality": {"name": "text", "max_length": 80}}, "title": "text"},
+        },
+    }
+
+
+def number_sections(folder: Path) -> dict[str, Any]:
+    """Recipe sections of a number, and the text that it is of."""
+    sections = label_sections(folder)
+    return {**sections, "modality": "number", "data": {**sections["data"], "content": "word"}}
+
+
 def image_sections(folder: Path) -> dict[str, Any]:
     """Recipe sections of an image target with a label."""
     return {
@@ -62,7 +82,7 @@ def image_sections(folder: Path) -> dict[str, Any]:
 REFUSED = {"ngram": "title", "dictionary": "kind"}
 """The condition that a family does not take, which its own test checks: one counts by label, one pairs two texts."""
 
-WORLDS = {Form.TOKENS: token_sections, Form.TENSOR: image_sections}
+WORLDS = {Form.TOKENS: token_sections, Form.TENSOR: image_sections, Form.LABEL: label_sections}
 
 
 def cases() -> list[tuple[str, Form]]:
@@ -73,7 +93,7 @@ def cases() -> list[tuple[str, Form]]:
 def recipe(name: str, form: Form, folder: Path, **train: Any) -> dict[str, Any]:
     """A recipe that trains a family's tiny configuration in seconds."""
     folder.mkdir(parents=True, exist_ok=True)
-    sections = WORLDS[form](folder)
+    sections = (number_sections if name == "regressor" else WORLDS[form])(folder)
     kind = families.find(name)
     sections["data"]["condition"].pop(REFUSED.get(name), None)
     settings = {

@@ -25,6 +25,10 @@ PACKAGES = {
     "catalog": ("miaobi.data.catalog", "Catalog"),
 }
 KINDS = (*PACKAGES, "recipes")
+_ABILITIES = (
+    *("Sampling", "Likelihood", "Latent", "Editing", "Embedding"),
+    *("Predicting", "Representing", "Counting", "Decoding"),
+)
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,7 @@ def abilities(family: type[Any]) -> list[str]:
     """What a family can do: the names of the ability Protocols whose methods it has."""
     from miaobi import families
 
-    candidates = ("Sampling", "Likelihood", "Latent", "Editing", "Embedding", "Representing", "Counting", "Decoding")
-    return [name for name in candidates if issubclass(family, getattr(families, name))]
+    return [name for name in _ABILITIES if issubclass(family, getattr(families, name))]
 
 
 def _option(name: str, field: FieldInfo) -> Option:

@@ -29,7 +29,7 @@ def command(
     edit: Annotated[
         Path | None,
         typer.Option(
-            "--edit", metavar="FILE", help="A file to restore, continue or fill in; of a text, a gap is marked □."
+            "--edit", metavar="FILE", help="A file to restore, continue or fill in; gaps of a text are marked □."
         ),
     ] = None,
     mask: Annotated[

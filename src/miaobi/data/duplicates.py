@@ -61,18 +61,17 @@ class Duplicates:
 
 
 def find_duplicates(
-    staged: Staged, policy: str, modality: Modality, conditions: Mapping[str, Modality], *, grouped: bool = True
+    staged: Staged, policy: str, columns: Mapping[str, Modality], *, grouped: bool = True
 ) -> Duplicates:
     """Decide what is removed and what belongs together.
 
     Of equal items the held-out one stays where the split is given, otherwise the first. Near duplicates have similar
-    targets; where their conditions differ (several captions of a picture) none is removed, but they are grouped.
+    subjects; where another column differs (several captions of a picture) none is removed, but they are grouped.
 
     Args:
         staged: what was read.
         policy: ``exact`` or ``near`` (which removes both kinds), or ``keep``.
-        modality: the target's; says what is similar.
-        conditions: the conditions'.
+        columns: the modality of each column; the subject's says what is similar.
         grouped: find what belongs together too; a split by position has no use for it.
     """
     order = np.lexsort((np.arange(len(staged)), -staged.given))
@@ -80,7 +79,7 @@ def find_duplicates(
     groups = Groups(len(staged))
     found = Duplicates(kept=np.sort(alive), groups=alive, exact=exact)
     if grouped or policy == "near":
-        search = _NearSearch(staged, modality, conditions, groups, found)
+        search = _NearSearch(staged, columns, groups, found)
         found.kept = np.sort(search.run(alive, remove=policy == "near"))
     if grouped:
         _join_sides(staged, found.kept, groups)
@@ -125,18 +124,17 @@ class _NearSearch:
     def __init__(
         self,
         staged: Staged,
-        modality: Modality,
-        conditions: Mapping[str, Modality],
+        columns: Mapping[str, Modality],
         groups: Groups,
         found: Duplicates,
     ) -> None:
         self._staged = staged
-        self._modality = modality
-        self._conditions = conditions
+        self._modality = columns[staged.subject]
+        self._others = {name: modality for name, modality in columns.items() if name != staged.subject}
         self._groups = groups
         self._found = found
         self._item: Callable[[int], Any] = lru_cache(maxsize=_CACHED)(
-            lambda row: self._unpacked(modality, "target", row)
+            lambda row: self._unpacked(self._modality, staged.subject, row)
         )
 
     def run(self, alive: np.ndarray, *, remove: bool) -> np.ndarray:
@@ -150,7 +148,7 @@ class _NearSearch:
                 continue
             if self._similarity(original, later) < NEAR:
                 continue
-            if remove and self._same_conditions(original, later):
+            if remove and self._same_others(original, later):
                 stays_for[later] = original
                 where, other = self._staged.shelf.values("where", [later, original])
                 self._found.near.add(where, f"nearly equals {other}")
@@ -160,16 +158,16 @@ class _NearSearch:
         return alive[~np.isin(alive, np.fromiter(stays_for, dtype=np.int64))]
 
     def _similarity(self, left: int, right: int) -> float:
-        targets = self._staged.sides["target"]
-        if targets[left] == targets[right]:
+        subjects = self._staged.sides[self._staged.subject]
+        if subjects[left] == subjects[right]:
             return 1.0
         return self._modality.similarity(self._item(left), self._item(right))
 
-    def _same_conditions(self, left: int, right: int) -> bool:
-        return all(self._alike(name, modality, left, right) for name, modality in self._conditions.items())
+    def _same_others(self, left: int, right: int) -> bool:
+        return all(self._alike(column, modality, left, right) for column, modality in self._others.items())
 
-    def _alike(self, name: str, modality: Modality, left: int, right: int) -> bool:
-        one, other = (self._unpacked(modality, f"condition.{name}", row) for row in (left, right))
+    def _alike(self, column: str, modality: Modality, left: int, right: int) -> bool:
+        one, other = (self._unpacked(modality, column, row) for row in (left, right))
         if one is None or other is None:
             return one is other
         if modality.form is Form.LABEL:
@@ -181,7 +179,7 @@ class _NearSearch:
 
 
 def _join_sides(staged: Staged, kept: np.ndarray, groups: Groups) -> None:
-    """Join kept rows that share a target, a condition that is no label, or the group column's value."""
+    """Join kept rows that share what identifies them, or the group column's value."""
     for side in (*staged.sides.values(), staged.groups):
         for run in _runs(side[kept]):
             if side[kept[run[0]]]:

@@ -37,6 +37,19 @@ class Plan:
     split: Split
 
     @property
+    def columns(self) -> dict[str, Modality]:
+        """The modality of each stored column: ``target``, ``condition.NAME``."""
+        return {"target": self.modality} | {f"condition.{name}": other for name, other in self.conditions.items()}
+
+    @property
+    def subject(self) -> str:
+        """The column that items are known by: the target, or the first condition where the target identifies nothing.
+
+        What a classifier reads is divided, measured and compared just as where it is itself the target.
+        """
+        return next((name for name, modality in self.columns.items() if modality.identifies), "target")
+
+    @property
     def groups(self) -> bool:
         """Whether the split needs to know what belongs together."""
         return self.split.by != "position"

@@ -68,17 +68,19 @@ class Staged:
 
     Attributes:
         shelf: columns ``where``, ``target`` and ``condition.NAME`` (packed items).
+        subject: the column that items are known by; ``lengths``, ``bands`` and ``bytes`` are of it.
         ids: ``[N]`` int64 content ids of target and conditions together.
-        sides: ``[N]`` int64 content ids of the target, and of each condition that is no label, 0 where absent.
+        sides: ``[N]`` int64 content ids of the subject, and of each column that identifies, 0 where absent.
         groups: ``[N]`` int64 ids of the group column's values, 0 where there is none.
         given: ``[N]`` int8 part by the split column: 0 train, 1 validation, 2 test.
         lengths: ``[N]`` int64 in the modality's units.
         bands: ``[S, K]`` uint64 near-duplicate bands of the rows ``signed [S]``; other rows have none.
         labels: the classes of what is a label: ``target``, ``condition.NAME``.
-        bytes: of all packed targets.
+        bytes: of all packed subjects.
     """
 
     shelf: Shelf
+    subject: str
     ids: np.ndarray
     sides: dict[str, np.ndarray]
     groups: np.ndarray
@@ -113,11 +115,12 @@ class Reader:
         self._compares = plan.compares
         self._unreadable, self._too_short, self._too_long = Removed(), Removed(), Removed()
         self._ids, self._groups, self._given, self._lengths = array("q"), array("q"), array("b"), array("q")
-        forms = {"target": plan.modality.form} | {
-            f"condition.{name}": other.form for name, other in self._conditions.items()
+        self._subject = plan.subject
+        self._known_by = plan.columns[plan.subject]
+        self._labels = {name: LabelCodes() for name, other in plan.columns.items() if other.form is Form.LABEL}
+        self._sides = {
+            name: array("q") for name, other in plan.columns.items() if other.identifies or name == plan.subject
         }
-        self._labels = {name: LabelCodes() for name, form in forms.items() if form is Form.LABEL}
-        self._sides = {name: array("q") for name in forms if name == "target" or name not in self._labels}
         self._bands, self._signed = array("Q"), array("q")
         self._bytes = 0
 
@@ -148,14 +151,22 @@ class Reader:
         except UnreadableItem as error:
             self._unreadable.add(record.where, error.message)
             return
-        length = self._modality.length(item)
+        packed = self._modality.pack(item)
+        columns = {"target": packed} | {f"condition.{name}": other for name, other in others.items()}
+        subject = item
+        if self._subject != "target":
+            told = columns[self._subject]
+            if told is None:
+                self._unreadable.add(record.where, f"nothing in {self._subject.removeprefix('condition.')}")
+                return
+            subject = self._known_by.unpack(told)
+        length = self._known_by.length(subject)
         if not self._fits(length, record.where):
             return
-        packed = self._modality.pack(item)
-        writer.append([record.where, packed, *others.values()])
-        self._note(packed, others, length, given, record)
+        writer.append([record.where, *columns.values()])
+        self._note(columns, length, given, record)
         if self._compares:
-            self._sign(item)
+            self._sign(subject)
 
     def _read(self, modality: Modality, column: str, record: Record) -> Any:
         value = record.values.get(column)
@@ -196,9 +207,8 @@ class Reader:
             return False
         return True
 
-    def _note(self, packed: bytes, others: Mapping[str, bytes | None], length: int, given: int, record: Record) -> None:
-        self._ids.append(content_id(packed, *others.values()))
-        columns = {"target": packed} | {f"condition.{name}": other for name, other in others.items()}
+    def _note(self, columns: Mapping[str, bytes | None], length: int, given: int, record: Record) -> None:
+        self._ids.append(content_id(*columns.values()))
         for name, side in self._sides.items():
             side.append(0 if (data := columns[name]) is None else content_id(data))
         for name, codes in self._labels.items():
@@ -207,10 +217,10 @@ class Reader:
         self._groups.append(0 if group is None else content_id(str(group).encode("utf-8", "surrogatepass")))
         self._given.append(given)
         self._lengths.append(length)
-        self._bytes += len(packed)
+        self._bytes += len(columns[self._subject] or b"")
 
     def _sign(self, item: Any) -> None:
-        signature = self._modality.signature(item)
+        signature = self._known_by.signature(item)
         if signature is not None:
             self._bands.frombytes(np.ascontiguousarray(signature, dtype=np.uint64).tobytes())
             self._signed.append(len(self._ids) - 1)
@@ -235,6 +245,7 @@ class Reader:
         signed = _array(self._signed, np.int64)
         return Staged(
             shelf=shelf,
+            subject=self._subject,
             ids=_array(self._ids, np.int64),
             sides={name: _array(values, np.int64) for name, values in self._sides.items()},
             groups=_array(self._groups, np.int64),

@@ -158,13 +158,15 @@ def _kolmogorov_smirnov(left: np.ndarray, right: np.ndarray) -> float:
 
 
 def _leak_notes(survey: Survey) -> list[str]:
-    """What a split that is not by hash lets through: targets that are in training too."""
-    targets = survey.staged.sides.get("target")
-    if targets is None:
-        return []
+    """What a split that is not by hash lets through: subjects that are in training too."""
+    targets = survey.staged.sides[survey.staged.subject]
     train = np.unique(targets[survey.rows("train")])
     shared = {part: int(np.isin(targets[survey.rows(part)], train).sum()) for part in PARTS if part != "train"}
-    return [f"{count} {part} items have a target that training has too" for part, count in shared.items() if count]
+    return [
+        f"{count} {part} items have a {survey.staged.subject.removeprefix('condition.')} that training has too"
+        for part, count in shared.items()
+        if count
+    ]
 
 
 def _spread(staged: StagedText) -> list[str]:

@@ -31,9 +31,9 @@ class Roles:
 
 
 def holds_text(modality: Modality) -> bool:
-    """Whether text in a table is the modality's item itself, and not the name of a file."""
+    """Whether text in a table is the modality's item itself (or spells it), and not the name of a file."""
     try:
-        return isinstance(modality.read("1"), str)
+        return isinstance(modality.read("1"), str | float)
     except UnreadableItem:
         return False
 

@@ -51,10 +51,10 @@ def survey(plan: Plan, folder: Path, log: Log) -> Survey:
     staged = Reader(plan).read(folder / "staged.arrow")
     log(f"{len(staged)} items read, {staged.unreadable.count} unreadable")
     policy = plan.settings.clean.duplicates
-    found = find_duplicates(staged, policy, plan.modality, plan.conditions, grouped=plan.groups)
+    found = find_duplicates(staged, policy, plan.columns, grouped=plan.groups)
     log(f"{len(found.kept)} items left without {found.exact.count} duplicates and {found.near.count} near duplicates")
-    # Of the target alone: a recipe with other conditions, above all another stage, divides the same items alike.
-    ids, given = staged.sides["target"][found.kept], staged.given[found.kept]
+    # Of the subject alone: a recipe with other conditions, above all another stage, divides the same items alike.
+    ids, given = staged.sides[staged.subject][found.kept], staged.given[found.kept]
     assignment = assign_parts(plan.split, ids, found.groups, given)
     sizes = [f"{int((assignment.parts == number).sum())} {part}" for number, part in enumerate(PARTS)]
     log(f"split by {plan.split.by}: {', '.join(sizes)}")

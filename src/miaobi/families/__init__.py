@@ -14,8 +14,10 @@ from miaobi.families._base import (
     Latent,
     Likelihood,
     Ports,
+    Predicting,
     Representing,
     Sampling,
+    Spelling,
     require,
 )
 
@@ -30,8 +32,10 @@ __all__ = [
     "Latent",
     "Likelihood",
     "Ports",
+    "Predicting",
     "Representing",
     "Sampling",
+    "Spelling",
     "find",
     "names",
     "require",

@@ -238,6 +238,27 @@ class Embedding(Protocol):
 
 
 @runtime_checkable
+class Predicting(Protocol):
+    """Says what a target is, from its conditions."""
+
+    def predict(self, conditions: dict[str, Field]) -> Tensor:
+        """LABEL: log-probabilities ``[B, classes]``; TENSOR: estimates, the shape of targets."""
+        ...
+
+
+@runtime_checkable
+class Spelling(Protocol):
+    """Has parameters with a row a token, which can be taken from a model of another vocabulary."""
+
+    def token_tables(self) -> dict[str, str]:
+        """Each such parameter, and whose tokens its first rows are: ``target`` or a condition's name.
+
+        Rows behind the vocabulary are special tokens, the same in every family that has a parameter of that name.
+        """
+        ...
+
+
+@runtime_checkable
 class Representing(Protocol):
     """Turns targets into what other families can model, and back: latents, codes or embeddings."""
 

@@ -6,13 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.families import Editing, Sampling, require
+from miaobi.generation._gaps import Gapped, gapped
 from miaobi.generation._open_gap import MARK, read_gap
-from miaobi.modalities import Represented, Viewed
+from miaobi.modalities import Item, Represented, Viewed
 from miaobi.models import Model
 from miaobi.types import Batch, Field, Form, Samples
 
@@ -22,12 +24,20 @@ class Edit:
     """A file to edit, encoded.
 
     Attributes:
-        target: ``[1, C, *space]``, the file as the model's target, or the tokens ``[1, L]`` of a text.
+        target: ``[1, C, *space]``, the file as the model's target; a text is ``[1, L]``.
         mask: ``[1, 1, *space]`` or ``[1, L]``, 1 where it is to be made anew; ``None``: no mask was given.
+        text: of a text: what of it stays.
     """
 
     target: Tensor
     mask: Tensor | None
+    text: Gapped | None = None
+
+    def item(self, model: Model, array: np.ndarray, controls: Any) -> Item:
+        """The item of a sample; what stays of a text stays letter by letter."""
+        if self.text is None:
+            return model.item(array, controls)
+        return self.text.filled(array, model.modality.decode)
 
 
 def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) -> Edit | None:
@@ -48,8 +58,10 @@ def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) ->
             "this model edits nothing",
             given=str(edit),
             cure="train with a condition that is a view of the target, or with the family diffusion; "
-            "texts are filled in by the family infilling",
+            "texts are filled in by the families masked_lm (gaps of known length) and infilling",
         )
+    if isinstance(model.modality, Represented):
+        raise Unsupported("only models of the data itself edit files", given=str(edit))
     if model.family.fills_any_length and model.modality.tokenizer is not None:
         if mask is not None:
             raise Unsupported(
@@ -58,8 +70,8 @@ def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) ->
                 cure=f"mark it in the file itself: {MARK} (U+25A1)",
             )
         return Edit(*read_gap(model.modality, Path(edit)))
-    if isinstance(model.modality, Represented) or model.modality.form is not Form.TENSOR:
-        raise Unsupported("only models of the data itself, as tensors, edit files", given=str(edit))
+    if model.modality.form is not Form.TENSOR:
+        return _text_edit(model, Path(edit), None if mask is None else Path(mask))
     target = _values(model, Path(edit))
     return Edit(target, None if mask is None else (_values(model, Path(mask)).mean(1, keepdim=True) > 0).float())
 
@@ -94,6 +106,19 @@ def apply_edit(model: Model, edit: Edit, conditions: dict[str, Field], controls:
     if mask is None:
         return samples
     return replace(samples, values=torch.where(mask.bool(), samples.values, target))
+
+
+def _text_edit(model: Model, edit: Path, mask: Path | None) -> Edit:
+    tokenizer = model.modality.tokenizer
+    if tokenizer is None:
+        raise Unsupported(
+            f"files of {model.modality.name} cannot be edited",
+            given=str(edit),
+            cure="edit tokens in Python: `model.family.edit(batch, mask, seeds=...)`",
+        )
+    marks = None if mask is None else model.modality.read(mask)
+    text = gapped(model.modality.read(edit), marks, tokenizer, model.family.target.max_length)
+    return Edit(torch.from_numpy(text.tokens)[None], torch.from_numpy(text.gaps)[None].float(), text)
 
 
 def _values(model: Model, path: Path) -> Tensor:

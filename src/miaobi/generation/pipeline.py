@@ -68,9 +68,11 @@ def generate(
         n: how many, 1 to 100,000; item i depends on ``seed`` and i only.
         seed: 0 to 2**62.
         out: folder for the files; created; ``None`` writes none.
-        edit: a file to edit: to restore or continue, as the model was trained to, or to fill in.
-        mask: a file that is bright where the edited one is to be made anew; the rest stays. A text has its gap marked
-            in itself, with ``□`` (U+25A1).
+        edit: a file to edit: to restore or continue, as the model was trained to, or to fill in. A text marks its gaps:
+            each ``_`` or ``□`` is one token to be made, a character where tokens are characters; for a model that fills
+            gaps of any length (the family infilling), one ``□`` is the whole gap.
+        mask: a file that is bright where the edited one is to be made anew; the rest stays. For a text with gaps of
+            known length: a text as long, with those marks at the places that are to be made anew.
 
     Raises:
         RequestError: a condition, control or number that the model cannot take.
@@ -96,7 +98,8 @@ def generate(
         for index, array in zip(
             indices, model.modality.split_batch(samples.values.cpu(), samples.lengths), strict=True
         ):
-            made.append(_finish(model, model.item(array, chosen, prefix), folder, seed, index))
+            item = edited.item(model, array, chosen) if edited else model.item(array, chosen, prefix)
+            made.append(_finish(model, item, folder, seed, index))
     return made
 
 

@@ -1,4 +1,4 @@
-"""Modalities: text, image, music, speech, video, label. A file is a modality; the file name is its name."""
+"""Modalities: text, image, music, speech, video, label, number. A file is a modality; the file name is its name."""
 
 from __future__ import annotations
 

@@ -36,6 +36,8 @@ class Modality(ABC):
         """The modality's options in a recipe."""
 
     form: ClassVar[Form]
+    identifies: ClassVar[bool] = True
+    """Whether equal items are one and the same thing, which a split keeps together; a class is shared by many."""
     unit: ClassVar[str]
     """What likelihoods are divided by: byte, dimension or event."""
     extensions: ClassVar[frozenset[str]] = frozenset()

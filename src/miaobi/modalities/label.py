@@ -60,9 +60,10 @@ class Label(Modality):
             return names
 
     form = Form.LABEL
+    identifies = False
     unit = "event"
     extensions: ClassVar[frozenset[str]] = frozenset({".txt"})
-    metrics = ("likelihood",)
+    metrics = ("accuracy", "likelihood")
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from miaobi.families import Family
+from miaobi.modalities import Modality
 from miaobi.models.codec import PartCodec
 from miaobi.models.construct import construct
 from miaobi.models.references import open_parts, start_from
@@ -13,7 +14,13 @@ from miaobi.types import Spec
 
 
 def build(
-    recipe: Recipe, target: Spec, conditions: Mapping[str, Spec], parts: Mapping[str, PartCodec] | None = None
+    recipe: Recipe,
+    target: Spec,
+    conditions: Mapping[str, Spec],
+    parts: Mapping[str, PartCodec] | None = None,
+    *,
+    modalities: Mapping[str, Modality] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> Family:
     """A family with its networks: fresh, or with the weights that ``model.start`` refers to.
 
@@ -22,6 +29,9 @@ def build(
         target: what is generated.
         conditions: what it is generated from.
         parts: the recipe's, where they are open already.
+        modalities: the fitted modality of the target, under ``target``, and of each condition: what tokens to start
+            from are matched by; without them tables of tokens start afresh.
+        log: told what of ``model.start`` was used.
 
     Raises:
         UnknownName: family, network or role.
@@ -32,5 +42,7 @@ def build(
     opened = open_parts(recipe) if parts is None else parts
     family = construct(recipe, target, conditions, {name: part.model.family for name, part in opened.items()})
     if recipe.model.start is not None:
-        start_from(family, recipe.model.start)
+        started = start_from(family, recipe.model.start, modalities or {})
+        if log is not None:
+            log(str(started))
     return family

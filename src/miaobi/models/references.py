@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Mapping
 
 from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.families import Family, Sampling, require
+from miaobi.modalities import Modality
 from miaobi.models.codec import PartCodec
 from miaobi.models.folder import load
 from miaobi.models.model import Model
+from miaobi.models.starting import Started, take_weights
 from miaobi.recipe import Recipe
 
 _RUN = "run:"
@@ -41,27 +43,14 @@ def open_supplies(recipe: Recipe) -> dict[str, Model]:
     return supplies
 
 
-def start_from(family: Family, reference: str) -> None:
-    """Copy the weights of ``run:PATH`` into a freshly built family of the same shape, or one that can use them.
+def start_from(family: Family, reference: str, modalities: Mapping[str, Modality]) -> Started:
+    """Copy the weights of ``run:PATH`` into a freshly built family, as far as `take_weights` says.
 
     Raises:
-        Unsupported: another kind of reference, or a model of another shape; the first differences are named.
+        Unsupported: another kind of reference, or a model that does not fit.
         RunFolderError: no model there.
     """
-    ours, theirs = family.state_dict(), family.weights_from(_model(reference, "model.start").family)
-    differing = sorted(
-        name
-        for name in ours.keys() | theirs.keys()
-        if name not in ours or name not in theirs or ours[name].shape != theirs[name].shape
-    )
-    if differing:
-        raise Unsupported(
-            "the model to start from has another shape",
-            given=f"{reference}: {len(differing)} tensors differ, the first {differing[:3]}",
-            cure="use the recipe, data vocabulary and size that it was trained with",
-        )
-    with torch.no_grad():
-        family.load_state_dict(theirs)
+    return take_weights(family, _model(reference, "model.start"), reference, modalities)
 
 
 def _model(reference: str, where: str) -> Model:

@@ -41,12 +41,14 @@ class Assembly:
         phases: the turns of a step; empty for a family that counts.
         average: of what is shipped; ``None`` where the recipe wants none.
         compiled: whether its networks are.
+        started: what its first weights are of, where they are another model's.
     """
 
     def __init__(self, recipe: Recipe, prepared: Prepared, processes: Processes) -> None:
         self.recipe, self.prepared, self.processes = recipe, prepared, processes
         settings = recipe.train
         self.compiled = False
+        self.started: list[str] = []
         self.family: Family = self._build().to(processes.device).train()
         for spelt in (self.family, self.family.shipped()):
             spelt.tokenizer = prepared.modality.tokenizer
@@ -133,7 +135,11 @@ class Assembly:
         parts = cast(Mapping[str, models.PartCodec], self.prepared.parts)
         for part in parts.values():
             part.model.family.to(self.processes.device)
-        return models.build(self.recipe, self.prepared.target, self.prepared.specs, parts)
+        prepared = self.prepared
+        known = {"target": prepared.modality, **prepared.conditions}
+        return models.build(
+            self.recipe, prepared.target, prepared.specs, parts, modalities=known, log=self.started.append
+        )
 
     def _runner(self) -> PhaseRunner:
         return PhaseRunner(self.family, self.optimisers, self.processes, self.recipe.train, self.recipe.seed)

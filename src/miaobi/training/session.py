@@ -65,6 +65,9 @@ class Session:
         self.state = RunState()
         self._go_on()
         self.tracker = self._tracker()
+        if self.state.step == 0:
+            for text in self.assembly.started:
+                self.notice(text)
 
     @property
     def steps(self) -> int:

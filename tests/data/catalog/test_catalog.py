@@ -7,13 +7,13 @@ import pytest
 
 from miaobi import modalities
 from miaobi.data import catalog, prepare
-from miaobi.data.catalog import fashion_mnist
+from miaobi.data.catalog import fashion_mnist, poem_dynasties
 from miaobi.data.catalog._poetry import _record
 from miaobi.errors import FetchFailed, UnknownName
 from miaobi.recipe import Recipe, plugin_name
 
 OFFLINE = ["digits", "python-topics"]
-FETCHED = {"fashion-mnist": 70_000, "tang-poems": 56_103, "song-poems": 19_999}
+FETCHED = {"fashion-mnist": 70_000, "tang-poems": 56_103, "song-poems": 19_999, "poem-dynasties": 112_206}
 
 
 def test_every_data_set_says_what_it_is() -> None:
@@ -61,6 +61,12 @@ def test_notes_are_taken_out_and_poems_with_gaps_are_left_out() -> None:
     }
     assert _record(["冰□已鏤津。"], "守歲", "高宗皇帝") is None
     assert _record([], "", "佚名") is None
+
+
+@pytest.mark.parametrize(("count", "kept"), [(3, [0, 3, 6]), (10, list(range(10))), (99, list(range(10))), (0, [])])
+def test_song_poems_are_taken_evenly(count: int, kept: list[int]) -> None:
+    taken = poem_dynasties.spaced(lambda: iter({"text": str(index)} for index in range(10)), count)
+    assert [int(record["text"]) for record in taken] == kept
 
 
 def test_a_damaged_idx_file_is_said(tmp_path: Path) -> None:

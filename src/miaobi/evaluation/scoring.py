@@ -64,7 +64,7 @@ def evaluate(
     named = extractor or settings.extractor
     names = metrics or settings.metrics or applicable(model.family, model.modality)
     options = {**settings.options, **options}
-    check(names, model.family, model.modality, named, options)
+    check(names, model.family, model.modality, named, options, model.conditions)
     context = Context(
         model,
         prepare(recipe, fitted=(model.modality, model.conditions)),
@@ -146,8 +146,9 @@ def check(
     modality: Modality,
     extractor: str | Extractor | None = None,
     options: Options = NO_OPTIONS,
+    conditions: Mapping[str, Modality] | None = None,
 ) -> None:
-    """Refuse what cannot be measured before any work starts.
+    """Refuse what cannot be measured before any work starts; options are held against ``conditions`` where given.
 
     Raises:
         UnknownName: an unknown metric, figure or extractor.
@@ -159,6 +160,8 @@ def check(
     found = [resolve(name).metric(options) for name in metrics]
     for metric in found:
         metric.check(family, modality)
+    for group in options if conditions is not None else ():
+        resolve(group).metric(options).check_conditions(conditions or {})
     if any(metric.needs_features for metric in found):
         extractors.choose(extractor, modality)
 

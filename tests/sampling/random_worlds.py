@@ -19,6 +19,7 @@ from miaobi.types import Batch, Field, Form, Spec
 
 COUNTS = "ngram"
 NAMES = [*(n for n in networks.names() if issubclass(networks.find(n), TokenNetwork)), COUNTS]
+READING = [n for n in NAMES if n != COUNTS and issubclass(networks.find(n), ReadingNetwork)]
 WORDS = [b"a", b"b", b"ab", b" ", b"\xc3", b"\xa9", b"\xe4\xb8\x96", b"ba", b"\xe7\x95", b"\x8c"]
 """Of some tokens it takes two to make a character."""
 SIZE = len(WORDS)
@@ -123,7 +124,7 @@ def _network(name: str, target: Spec, conditions: dict[str, Spec], shape: tuple[
 @st.composite
 def worlds(draw: Any, name: str) -> World:
     """A target of any kind, some conditions, and a network of any small shape."""
-    reading = name != COUNTS and issubclass(networks.find(name), ReadingNetwork)
+    reading = name in READING
     kind = draw(st.sampled_from(["item", "item", "own", "fixed"] + ["stream"] * (not reading)))
     own = {"begin": 8, "end": 9, "unknown": 0} if kind == "own" else {}
     target = Spec(

@@ -11,18 +11,25 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from miaobi.families._token_requests import TokenEngine
+from miaobi.modalities import _tokenizers
+from miaobi.networks._recurrent import RecurrentCache
+from miaobi.networks._transformer_decoding import TransformerCache
 from miaobi.sampling.beam import search
 from miaobi.sampling.decoding import Engine, Output, Request, decode
+from miaobi.sampling.drawing import Drawing
 from miaobi.sampling.noise import derive_one
+from miaobi.sampling.streaming import TextStream
+from miaobi.types import Field
 from tests.sampling.oracle import NEAR, beam, choices, text_of
-from tests.sampling.random_worlds import COUNTS, NAMES, STEM, scenes
-from tests.sampling.token_worlds import END, SIZE, network
+from tests.sampling.random_worlds import COUNTS, NAMES, READING, STEM, scenes
+from tests.sampling.token_worlds import END, SIZE, network, writer
 
 every = pytest.mark.parametrize("name", NAMES)
+every_writer = pytest.mark.parametrize("name", [name for name in NAMES if name not in {COUNTS, *READING}])
 SCENES, BEAMS = 100, 12
 MOST_EXCUSED = 0.005
 
@@ -223,3 +230,86 @@ def test_beams_together_are_as_alone_and_without_a_cache(name):
 
     check()
     tally.require_few_excuses()
+
+
+@every_writer
+@pytest.mark.parametrize("tokenizer", ["character", "bpe"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_streamed_equals_whole_with_real_tokenizers(name, tokenizer, temperature):
+    model = writer(tokenizer, name, ["世界 café 世界 déjà 界世 " * 8] * 4, length=24)
+    family, text = model.family, model.modality
+    controls = family.Controls(temperature=temperature, stop=("世a", "é"))
+    prefix = Field(torch.from_numpy(text.tokenizer.encode("世界"))[None])
+    for seed in range(3):
+        pieces = list(family.stream({}, prefix=prefix, controls=controls, seed=seed))
+        made = family.sample({}, prefix=prefix, controls=controls, seeds=torch.tensor([seed]))
+        start = prefix.values.shape[1]
+        stream = TextStream(text.tokenizer.streamer(), controls.stop)
+        whole = "".join(map(stream.push, made.values[0, start:].tolist())) + stream.finish()
+        assert "".join(pieces) == whole
+        assert all(pieces)
+        assert _tokenizers.REPLACEMENT not in "".join(pieces[:-1]) or tokenizer == "bpe"
+
+
+def test_a_prefix_that_is_shared_is_prefilled_once():
+    fed = []
+
+    class Counted:
+        limit = None
+
+        def __init__(self, inner):
+            self.new_cache, self.step, self.inner = inner.new_cache, inner.step, inner
+
+        def prefill(self, tokens, lengths, cache):
+            fed.append(int(lengths.sum()))
+            return self.inner.prefill(tokens, lengths, cache)
+
+    counted, stem = Engine(Counted(network("transformer")), Output(SIZE, end=END), prefixes=2), (*STEM, *STEM, 3, 1, 4, 1)
+    wanted = [Request((10, *stem, last), 1, 0, 2) for last in range(4)]
+    for one in wanted:
+        decode(counted, [one])
+    assert fed == [42, 41, 1, 1, 1]
+    fed.clear()
+    decode(counted, [Request(wanted[0].tokens[:5], 1, seed, 2) for seed in range(6)])
+    assert fed == [5]
+
+
+def forget_the_number(self, *given):
+    """As if a request's random numbers began anew when its neighbours change."""
+    fresh_drawing(self, *given)
+    self.counts = torch.zeros_like(self.counts)
+
+
+fresh_drawing, step_of, join_of = Drawing.__init__, TransformerCache.step, RecurrentCache.join
+
+
+def step_without_a_mask(self, tokens):
+    """As if rows of different lengths were equally long."""
+    self.level, self.longest = True, int(self.lengths.max())
+    return step_of(self, tokens)
+
+
+def join_swapped(self, other):
+    """As if the rows that join came first."""
+    return join_of(other, self)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "method", "mistake"),
+    [
+        ("gru", Drawing, "__init__", forget_the_number),
+        ("transformer", TransformerCache, "step", step_without_a_mask),
+        ("encoder_decoder", TransformerCache, "step", step_without_a_mask),
+        ("lstm", RecurrentCache, "join", join_swapped),
+    ],
+)
+def test_planted_mistakes_are_found(monkeypatch, name, owner, method, mistake):
+    monkeypatch.setattr(owner, method, mistake)
+
+    @settings(max_examples=30, phases=[Phase.generate], report_multiple_bugs=False)
+    @given(scenes(name))
+    def check(scene):
+        require_equalities(scene, Tally())
+
+    with pytest.raises((AssertionError, IndexError)):
+        check()

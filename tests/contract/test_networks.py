@@ -258,7 +258,7 @@ PACKINGS = {
 
 
 def loss_of(network, x, conditions, segments, *, apart=True):
-    """Next-token loss in nats, summed; the last token of each item predicts nothing. ``apart``: items are told apart."""
+    """Next-token loss in nats, summed; the last token of each item predicts nothing. ``apart``: items do not meet."""
     hidden = network(x[:, :-1], conditions, segments=segments[:, :-1] if apart else None, logits=False)
     weight = (segments[:, 1:] == segments[:, :-1]).float()
     return head_loss(hidden.flatten(0, 1), network.head, x[:, 1:].flatten(), weight.flatten())[0]
@@ -267,7 +267,9 @@ def loss_of(network, x, conditions, segments, *, apart=True):
 def gradients(network, loss):
     network.zero_grad(set_to_none=True)
     loss.backward()
-    found = {name: parameter.grad.clone() for name, parameter in network.named_parameters() if parameter.grad is not None}
+    found = {
+        name: parameter.grad.clone() for name, parameter in network.named_parameters() if parameter.grad is not None
+    }
     network.zero_grad(set_to_none=True)
     return found
 
@@ -284,7 +286,9 @@ def test_the_loss_of_packed_rows_and_its_gradient_are_those_of_their_items(name,
     for row, sizes in enumerate(rows):
         for item in x[row].split(sizes):
             if len(item) > 1:
-                apart = apart + loss_of(network, item[None], told(network, slice(row, row + 1)), torch.zeros_like(item)[None], apart=False)
+                apart = apart + loss_of(
+                    network, item[None], told(network, slice(row, row + 1)), torch.zeros_like(item)[None], apart=False
+                )
     torch.testing.assert_close(packed, apart, rtol=1e-5, atol=1e-4)
     left, right = gradients(network, packed), gradients(network, apart)
     assert left.keys() == right.keys()

@@ -1,4 +1,4 @@
-"""Sequence to sequence under every control of text: constraints, stop strings, penalties, the best of several, streams."""
+"""Sequence to sequence under every control of text: constraints, stop strings, penalties, best of several, streams."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_constraint_holds_even_at_the_limit(name, controls, holds, others):
 
 @each
 def test_it_is_refused_where_it_does_not_fit(name):
-    with pytest.raises(RequestError, match="too long.*at least 13 tokens"):
+    with pytest.raises(RequestError, match=r"too long.*at least 13 tokens"):
         write(name, max_length=10, regex="exactly this!")
     assert write(name, n=2, max_length=13, regex="exactly this!") == ["exactly this!"] * 2
 

@@ -128,7 +128,9 @@ def test_a_family_refuses(models, bad):
     family: Any = models[0][bad.model].family
     prefix = Field(torch.tensor([[1]])) if bad.model == "stream" else None
     with pytest.raises(RequestError, match=f"(?s){bad.words}"):
-        family.sample({}, prefix=prefix, controls=family.Controls.parse(bad.controls, "control"), seeds=torch.tensor([1]))
+        family.sample(
+            {}, prefix=prefix, controls=family.Controls.parse(bad.controls, "control"), seeds=torch.tensor([1])
+        )
 
 
 @pytest.mark.parametrize(
@@ -158,7 +160,9 @@ def test_wrong_types_are_refused(models, options, kind, words):
         miaobi.generate(models[0]["item"], **options)
 
 
-@pytest.mark.parametrize("arguments", [["-n", "many"], ["--seed", "x"], ["--control", "temperature"], ["--condition=a"]])
+@pytest.mark.parametrize(
+    "arguments", [["-n", "many"], ["--seed", "x"], ["--control", "temperature"], ["--condition=a"]]
+)
 def test_arguments_that_mean_nothing_are_refused(models, arguments, capsys):
     assert run(["generate", str(models[1]["item"]), *arguments]) == 2
     assert "error: " in capsys.readouterr().err
@@ -195,7 +199,7 @@ def test_an_engine_refuses_it_too(name):
 
 def test_shortcuts_cannot_be_guided_by_it_either():
     options = {"shortcut": 0.25, "shortcut_guidance": 2.0, "condition_drop": 0.0}
-    with pytest.raises(InvalidRecipe, match="never learnt.*option shortcut_guidance"):
+    with pytest.raises(InvalidRecipe, match=r"never learnt.*option shortcut_guidance"):
         family_of("diffusion", options, conditions=CONDITIONS)
 
 
@@ -238,7 +242,7 @@ def drawn(limit, **options):
 
 def test_bans_that_leave_nothing_give_way_and_say_so():
     once = TokenControls(no_repeat_ngram=1)
-    with pytest.warns(UserWarning, match="no_repeat_ngram or min_length gave way.*ask for less"):
+    with pytest.warns(UserWarning, match=r"no_repeat_ngram or min_length gave way.*ask for less"):
         rows = drawn(20, controls=once, shortest=20)
     # Eight tokens are new, for the prefix has one; then something has to come again.
     assert all(len(set(row[:8])) == 8 for row in rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -208,7 +209,7 @@ def beam(world: World, item: Item, request: Any) -> tuple[list[int], float, floa
         ]
         found.sort(key=lambda one: -one[1])
         scores = [one[1] for one in found[: 2 * beams + 1]]
-        margin = min([margin, *(left - right for left, right in zip(scores, scores[1:], strict=False))])
+        margin = min([margin, *(left - right for left, right in pairwise(scores))])
         ended += [one for one in found[:beams] if one[0][-1] == layout.end]
         live = [one for one in found[: 2 * beams] if one[0][-1] != layout.end][:beams]
         if live and len(live[0][0]) == limit:

@@ -52,8 +52,8 @@ class World:
     name: str
     made: tuple[Any, ...]
 
-    def __repr__(self) -> str:
-        return f"build{self.made}"
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(f"build{self.made}")
 
     @property
     def reads(self) -> bool:
@@ -193,7 +193,7 @@ def controls(draw: Any, world: World, fed: int) -> dict[str, Any]:
         chosen["max_length"] = fed + 1 + draw(st.integers(0, 8))
     also = {
         "repetition_penalty": st.sampled_from([0.7, 1.5]),
-        "no_repeat_ngram": st.integers(1, 3),
+        "no_repeat_ngram": st.integers(1 if layout.end is not None else 2, 3),
         "logit_bias": st.dictionaries(st.integers(0, SIZE - 1), st.sampled_from([-100.0, -2.0, 1.5]), max_size=3),
         "stop": st.lists(st.sampled_from(["b", "aa", "é", "世a", "bab"]), min_size=1, max_size=2),
     }

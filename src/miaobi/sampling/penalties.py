@@ -70,7 +70,7 @@ class Penalties:
         return logits if self._bias is None else logits + self._bias
 
     def ban(self, logits: Tensor) -> Tensor:
-        """Without repeated n-grams and ends that come too early; a row that this leaves nothing keeps all, and warns."""
+        """Without repeated n-grams and ends that come too early; a row left with nothing keeps all, and warns."""
         under_way = [(row, a) for row, a in enumerate(self._active) if not a.done] if self._bans else []
         banned = [(row, token) for row, a in under_way for token in self._banned(a)]
         if not banned:

@@ -36,7 +36,9 @@ class TokenControls(Settings):
     top_k: int | None = Value(None, ge=1, le=10**7, description="draw from this many most likely tokens")
     top_p: float = Value(1.0, gt=0, le=1, description="draw from the most likely tokens that hold this probability")
     min_p: float = Value(0.0, ge=0, le=1, description="draw from tokens this likely relative to the most likely")
-    repetition_penalty: float = Value(1.0, ge=0.01, le=100, description="above 1 makes tokens already there less likely")
+    repetition_penalty: float = Value(
+        1.0, ge=0.01, le=100, description="above 1 makes tokens already there less likely"
+    )
     no_repeat_ngram: int | None = Value(None, ge=1, le=1000, description="no sequence of this many tokens comes twice")
     logit_bias: dict[int, Bias] = Value({}, max_length=_MOST_BIASES, description="added to logits, by token id")
     text_bias: dict[str, Bias] = Value({}, max_length=_MOST_BIASES, description="the same, by a token's text")

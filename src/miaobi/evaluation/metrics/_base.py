@@ -62,7 +62,7 @@ class Metric(ABC):
                 allowed=cls.forms,
             )
 
-    def check_conditions(self, conditions: Mapping[str, Modality]) -> None:  # noqa: B027
+    def check_conditions(self, conditions: Mapping[str, Modality]) -> None:
         """Refuse options that name a condition which the model does not have, before any work.
 
         Raises:

@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from time import thread_time
 
 import numpy as np
 import pytest
@@ -113,6 +114,14 @@ def test_it_needs_a_text_and_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(MissingExtra, match="constraints"):
         texts(writer(), 1, regex="never asked for before")
+
+
+def test_the_search_for_a_first_way_is_bounded_in_time():
+    small = writer("bpe", vocabulary=280)
+    begun = thread_time()
+    with pytest.raises(RequestError, match="no text was found"):
+        texts(small, 1, regex="[a-z ]*\u03a9{3}([a-z ]{9}){90}", max_length=10**6)
+    assert thread_time() - begun < 2
 
 
 def metaspace():

@@ -261,6 +261,8 @@ class Settings(BaseModel):
         Raises:
             InvalidRecipe: naming every wrong key and value, what is allowed, and the nearest known key.
         """
+        if not isinstance(data, Mapping | None):
+            raise InvalidRecipe(f"{where} is not a mapping of names to values", given=data, allowed=cls.model_fields)
         try:
             return cls.model_validate(dict(data or {}))
         except ValidationError as error:

@@ -72,6 +72,7 @@ def huge_png(path, side=20_000):
         ({"modality": {"name": "text", "tokeniser": "bpe"}}, InvalidRecipe, "did you mean tokenizer"),
         ({"train": {"steps": "many"}}, InvalidRecipe, "'many'"),
         ({"evaluate": {"metrics": ["divrsity"]}}, UnknownName, "did you mean"),
+        ({"evaluate": {"options": {"translation": {"source": "titel"}}}}, InvalidRecipe, "not a text condition.*titel"),
     ],
 )
 def test_a_recipe_that_cannot_work_is_refused_before_any_work(tmp_path, change, kind, words):

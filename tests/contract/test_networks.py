@@ -8,6 +8,7 @@ import torch
 
 from miaobi import networks
 from miaobi.errors import MiaobiError, Unsupported
+from miaobi.families._cross_entropy import head_loss
 from miaobi.networks import ReadingNetwork, TokenNetwork
 from miaobi.types import Field, Form, Spec, vector_spec
 
@@ -249,6 +250,54 @@ def test_packed_equals_unpacked(name, case):
         got = network(packed, told(network, first[:1]), segments=segments)[0]
         full = network(x, told(network, first))
     torch.testing.assert_close(got, torch.cat([full[0, :5], full[1, :4], full[2, :3]]), rtol=1e-4, atol=1e-4)
+
+
+PACKINGS = {
+    "even": [[3, 3, 3], [3, 3, 3]],
+    "single tokens": [[1, 7, 1], [4, 1, 1, 1, 2]],
+    "one item a row": [[9], [9]],
+}
+
+
+def loss_of(network, x, conditions, segments, *, apart=True):
+    """Next-token loss in nats, summed; the last token of each item predicts nothing. ``apart``: items do not meet."""
+    hidden = network(x[:, :-1], conditions, segments=segments[:, :-1] if apart else None, logits=False)
+    weight = (segments[:, 1:] == segments[:, :-1]).float()
+    return head_loss(hidden.flatten(0, 1), network.head, x[:, 1:].flatten(), weight.flatten())[0]
+
+
+def gradients(network, loss):
+    network.zero_grad(set_to_none=True)
+    loss.backward()
+    found = {
+        name: parameter.grad.clone() for name, parameter in network.named_parameters() if parameter.grad is not None
+    }
+    network.zero_grad(set_to_none=True)
+    return found
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize(("name", "case"), accepted(TokenNetwork))
+def test_the_loss_of_packed_rows_and_its_gradient_are_those_of_their_items(name, case, packing):
+    network, rows = build(name, case), PACKINGS[packing]
+    x = source_batch(network)[:2]
+    # Numbers need not be in order, only differ between neighbours.
+    segments = torch.tensor([[5 - 2 * place for place, size in enumerate(row) for _ in range(size)] for row in rows])
+    packed = loss_of(network, x, told(network, slice(0, 2)), segments)
+    apart = torch.zeros(())
+    for row, sizes in enumerate(rows):
+        for item in x[row].split(sizes):
+            if len(item) > 1:
+                apart = apart + loss_of(
+                    network, item[None], told(network, slice(row, row + 1)), torch.zeros_like(item)[None], apart=False
+                )
+    torch.testing.assert_close(packed, apart, rtol=1e-5, atol=1e-4)
+    left, right = gradients(network, packed), gradients(network, apart)
+    assert left.keys() == right.keys()
+    for parameter, gradient in left.items():
+        torch.testing.assert_close(gradient, right[parameter], rtol=1e-3, atol=1e-4, msg=parameter)
+    if len(rows[0]) > 1:
+        assert not torch.allclose(packed, loss_of(network, x, told(network, slice(0, 2)), segments, apart=False))
 
 
 @pytest.mark.parametrize(("name", "case"), accepted(TokenNetwork))

@@ -1,6 +1,7 @@
 import json
 import re
 import sys
+from time import thread_time
 
 import numpy as np
 import pytest
@@ -61,7 +62,8 @@ def test_a_hundred_seeds_keep_to_it(model, controls, holds):
 
 def test_it_holds_with_every_other_control(model):
     others = {"temperature": 3.0, "top_k": 3, "no_repeat_ngram": 1, "repetition_penalty": 5.0, "text_bias": {"x": 50.0}}
-    assert all(map(re.compile(REGEX).fullmatch, texts(model, 10, regex=REGEX, max_length=40, **others)))
+    with pytest.warns(UserWarning, match="no_repeat_ngram or min_length gave way"):
+        assert all(map(re.compile(REGEX).fullmatch, texts(model, 10, regex=REGEX, max_length=40, **others)))
     assert all(map(re.compile(REGEX).fullmatch, texts(model, 1, regex=REGEX, max_length=40, temperature=0)))
 
 
@@ -112,6 +114,14 @@ def test_it_needs_a_text_and_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "llguidance", None)
     with pytest.raises(MissingExtra, match="constraints"):
         texts(writer(), 1, regex="never asked for before")
+
+
+def test_the_search_for_a_first_way_is_bounded_in_time():
+    small = writer("bpe", vocabulary=280)
+    begun = thread_time()
+    with pytest.raises(RequestError, match="no text was found"):
+        texts(small, 1, regex="[a-z ]*\u03a9{3}([a-z ]{9}){90}", max_length=10**6)
+    assert thread_time() - begun < 2
 
 
 def metaspace():

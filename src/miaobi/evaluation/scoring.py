@@ -69,7 +69,7 @@ def evaluate(
     names = metrics or settings.metrics or applicable(model.family, model.modality)
     if rules and not metrics:
         names = list(dict.fromkeys([*names, "obedience"]))
-    check(names, model.family, model.modality, named, options)
+    check(names, model.family, model.modality, named, options, model.conditions)
     context = Context(
         model,
         prepare(recipe, fitted=(model.modality, model.conditions)),
@@ -151,8 +151,9 @@ def check(
     modality: Modality,
     extractor: str | Extractor | None = None,
     options: Options = NO_OPTIONS,
+    conditions: Mapping[str, Modality] | None = None,
 ) -> None:
-    """Refuse what cannot be measured before any work starts.
+    """Refuse what cannot be measured before any work starts; options are held against ``conditions`` where given.
 
     Raises:
         UnknownName: an unknown metric, figure or extractor.
@@ -164,6 +165,8 @@ def check(
     found = [resolve(name).metric(options) for name in metrics]
     for metric in found:
         metric.check(family, modality)
+    for group in options if conditions is not None else ():
+        resolve(group).metric(options).check_conditions(conditions or {})
     if any(metric.needs_features for metric in found):
         extractors.choose(extractor, modality)
 

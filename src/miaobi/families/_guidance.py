@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from miaobi.errors import InvalidRecipe
 from miaobi.sampling.solvers import Denoise
 from miaobi.types import Field
 
@@ -35,6 +36,33 @@ def guided(estimate: Estimate, conditions: Fields, strength: float, interval: tu
         return untold + strength * (told - untold)
 
     return denoise
+
+
+def require_guidable(
+    conditions: Mapping[str, object], drop: float, strength: float, name: str = "control guidance"
+) -> None:
+    """Refuse a ``strength`` other than 1 where there is nothing to guide by, or nothing to guide from.
+
+    Args:
+        conditions: the model's.
+        drop: the share of items whose conditions it was trained without.
+        strength: of guidance.
+        name: what asks for it.
+
+    Raises:
+        InvalidRecipe: no conditions, or an answer without them that was never trained.
+    """
+    if strength == 1:
+        return
+    cure = f"leave the {name} out"
+    if not conditions:
+        raise InvalidRecipe("there is nothing to guide by: the model has no conditions", given=strength, cure=cure)
+    if drop == 0:
+        raise InvalidRecipe(
+            "guidance compares with what the model makes without conditions, which this one never learnt",
+            given=f"{name} {strength} where condition_drop is 0",
+            cure=f"{cure}, or train with model.options.condition_drop above 0, such as 0.1",
+        )
 
 
 def absent(conditions: Fields) -> Fields:

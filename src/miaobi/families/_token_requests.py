@@ -174,6 +174,7 @@ def make_requests(
     rows = len(seeds)
     if rows == 0:
         raise RequestError("nothing to sample", given="0 seeds", allowed="at least 1")
+    _require_possible(layout, controls)
     heads = _lists(*layout.head(conditions, rows, torch.device("cpu")))
     guided = controls.guidance != 1 and bool(layout.slots)
     free = _lists(*layout.head({}, rows, torch.device("cpu"))) if guided else [None] * rows
@@ -219,6 +220,33 @@ def _request(
     tokens = (*head, *start)
     without = None if free is None else (*free, *start)
     return Request(tokens, len(head), seed, longest - len(start), controls, without)
+
+
+def _require_possible(layout: Layout, controls: TokenControls) -> None:
+    """Refuse lengths that items of this layout cannot have, and more without repetition than there is."""
+    fixed, longest = layout.target.fixed, controls.max_length or layout.target.max_length
+    if fixed and longest != layout.target.max_length:
+        raise RequestError(
+            "every item of this model has the same length",
+            given=f"max_length = {longest}",
+            allowed=f"{layout.target.max_length}",
+            cure="leave the control max_length out",
+        )
+    if controls.min_length is not None and layout.end is None:
+        raise RequestError(
+            "min_length holds back the end token, and this model's items have none",
+            given=f"min_length = {controls.min_length}",
+            cure="leave it out: every item is as long as it may be",
+        )
+    endless = layout.end is None and not controls.stop and not controls.constrained
+    least, size = longest if endless else controls.min_length or 0, controls.no_repeat_ngram
+    if size is not None and least >= size and least - size + 1 > layout.outputs.size ** min(size, 64):
+        raise RequestError(
+            "no item of that length is without a repetition: there are not enough different tokens",
+            given=f"no_repeat_ngram = {size} for {least} tokens or more",
+            allowed=f"up to {layout.outputs.size**size + size - 1} tokens",
+            cure="raise no_repeat_ngram, or lower min_length or max_length",
+        )
 
 
 def _prefixes(layout: Layout, prefix: Field | None, rows: int) -> list[list[int]]:

@@ -18,6 +18,7 @@ from miaobi.errors import Unsupported
 from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._cross_entropy import head_loss, token_nats
+from miaobi.families._guidance import require_guidable
 from miaobi.families._layout import Layout
 from miaobi.families._token_requests import PREFIXES, TokenEngine, complete, gather, make_requests
 from miaobi.networks import Network, TokenNetwork
@@ -140,6 +141,7 @@ class Autoregressive(Family):
         seeds: Tensor,
     ) -> list[Request]:
         """What the engine is asked for, one request a seed."""
+        require_guidable(self.conditions, self.config.condition_drop, controls.guidance)
         return make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
 
     def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

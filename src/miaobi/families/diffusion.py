@@ -24,7 +24,7 @@ from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.families import _base
 from miaobi.families import _shortcut as shortcut
 from miaobi.families._base import Family, FamilyConfig, Ports, refuse_prefix
-from miaobi.families._guidance import Fields, absent, guided
+from miaobi.families._guidance import Fields, absent, guided, require_guidable
 from miaobi.families._inpainting import fill
 from miaobi.families._paths import ObjectiveName, PredictionName, TimesName, make_objective, make_times, mix, spread
 from miaobi.families._probability_flow import log_density
@@ -149,8 +149,7 @@ class Diffusion(Family):
         if target.form is not Form.TENSOR:
             raise Unsupported("diffusion makes tensors", given=target.form.value, cure="for tokens use autoregressive")
         port = replace(target, levels=0)
-        if config.shortcut_guidance != 1:
-            _require_conditions(conditions, f"shortcut_guidance {config.shortcut_guidance}", "option")
+        require_guidable(conditions, config.condition_drop, config.shortcut_guidance, "option shortcut_guidance")
         inputs = ("time", "step") if config.shortcut else ("time",)
         return {"denoiser": Ports(port, port, dict(conditions), inputs)}
 
@@ -272,8 +271,7 @@ class Diffusion(Family):
 
     def _denoise(self, conditions: Fields, controls: Any) -> solvers.Denoise:
         step = self._step(controls)
-        if controls.guidance != 1:
-            _require_conditions(self.conditions, f"guidance {controls.guidance}", "control")
+        require_guidable(self.conditions, self.config.condition_drop, controls.guidance)
         if controls.guidance != 1 and step and self.config.shortcut_guidance != 1:
             raise InvalidRecipe(
                 "these shortcuts have their guidance in them already",
@@ -304,15 +302,6 @@ class Diffusion(Family):
     def _sampling(self) -> torch.autocast:
         device = torch.device(self.device)
         return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == torch.bfloat16)
-
-
-def _require_conditions(conditions: Mapping[str, Any], given: str, kind: str) -> None:
-    if not conditions:
-        raise InvalidRecipe(
-            "there is nothing to guide by: the model has no conditions",
-            given=given,
-            cure=f"leave the {kind} {given.split(maxsplit=1)[0]} out",
-        )
 
 
 def _mean(squares: Tensor, target: Field) -> Tensor:

@@ -17,11 +17,12 @@ from miaobi.errors import Unsupported
 from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._counts import NONE, Counts
+from miaobi.families._guidance import require_guidable
 from miaobi.families._layout import Layout
 from miaobi.families._token_requests import TokenEngine, complete, gather, make_requests
 from miaobi.networks import Network
 from miaobi.sampling.beam import BeamControls
-from miaobi.sampling.decoding import Engine
+from miaobi.sampling.decoding import Engine, Request
 from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
 
 MAX_LABELS = 1 << 16
@@ -103,13 +104,14 @@ class NGram(Family):
     ) -> Samples:
         """Items with their prefix, without begin and end; ``log_probs`` are of what was drawn, before any control."""
         controls = controls or self.Controls()
-        requests = make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
+        requests = self.requests(conditions, prefix, lengths, controls, seeds)
         drawn = complete(_Stepper(self), self.layout.outputs, requests)
         return gather(self.layout, requests, drawn, self.device)
 
     def engine(self, slots: int) -> TokenEngine:
         """The decoding engine, for streaming and serving."""
-        return TokenEngine(self.layout, Engine(_Stepper(self), self.layout.outputs, slots=slots), self.tokenizer)
+        engine = Engine(_Stepper(self), self.layout.outputs, slots=slots)
+        return TokenEngine(self.layout, engine, self.tokenizer, self.requests)
 
     def stream(
         self,
@@ -121,6 +123,18 @@ class NGram(Family):
     ) -> Iterator[str]:
         """The text of one item as it is drawn, without its prefix; see `TokenEngine.stream`."""
         return self.engine(1).stream(conditions, prefix=prefix, controls=controls or self.Controls(), seed=seed)
+
+    def requests(
+        self,
+        conditions: Mapping[str, Field],
+        prefix: Field | None,
+        lengths: Tensor | None,
+        controls: Controls,
+        seeds: Tensor,
+    ) -> list[Request]:
+        """What the engine is asked for, one request a seed; what an absent label falls back to is counted anyway."""
+        require_guidable(self.conditions, 1.0, controls.guidance)
+        return make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
 
     def combine(self, labels: Tensor) -> Tensor:
         """One number a row for labels ``[B, conditions]``, `NONE` where any is absent (negative)."""

@@ -17,6 +17,7 @@ from torch import Tensor
 from miaobi.errors import UnknownName, Unsupported
 from miaobi.families import autoregressive
 from miaobi.families._base import Family, Ports
+from miaobi.families._guidance import require_guidable
 from miaobi.families._layout import Layout
 from miaobi.families._token_requests import make_requests
 from miaobi.networks import Network, ReadingNetwork
@@ -90,6 +91,7 @@ class Seq2Seq(autoregressive.Autoregressive):
         controls: Any,
         seeds: Tensor,
     ) -> list[Request]:
+        require_guidable(self.conditions, self.config.condition_drop, controls.guidance)
         requests = make_requests(self.layout, {}, prefix, lengths, controls, seeds, self.tokenizer)
         sources = self._sources(conditions, len(seeds))
         if controls.guidance == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -129,16 +130,19 @@ def _finish(model: Model, item: Item, folder: Path | None, seed: int, index: int
 def _folder(out: Path | str | None) -> Path | None:
     if out is None:
         return None
-    folder = Path(out)
     try:
+        folder = Path(out)
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, TypeError) as error:
         raise RunFolderError(f"cannot write to the output folder: {error}", given=str(out)) from None
     return folder
 
 
 def check_numbers(n: int, seed: int) -> None:
     """Refuse a number of items or a seed that is out of range."""
+    for what, number in (("number of items", n), ("seed", seed)):
+        if not isinstance(number, Integral) or isinstance(number, bool):
+            raise InvalidRecipe(f"the {what} is not a whole number", given=number, cure="give one")
     if not 1 <= n <= MOST_ITEMS:
         raise InvalidRecipe("the number of items is out of range", given=n, allowed=f"1 to {MOST_ITEMS}")
     if not 0 <= seed < 2**62:

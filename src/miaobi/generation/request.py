@@ -20,8 +20,11 @@ def check_names(given: Mapping[str, Any], known: Mapping[str, Any]) -> None:
     """Refuse a condition that a model does not know.
 
     Raises:
+        InvalidRecipe: not a mapping.
         UnknownName: with the nearest matches.
     """
+    if not isinstance(given, Mapping):
+        raise InvalidRecipe("conditions are not a mapping of names to values", given=given, allowed=known or "none")
     for name in given:
         if name not in known:
             raise UnknownName("condition", name, known, cure=None if known else "the model has none")

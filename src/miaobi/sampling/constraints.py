@@ -8,7 +8,9 @@ the limit from the start is refused before anything is generated.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from time import thread_time
 
 import numpy as np
 
@@ -20,6 +22,9 @@ _REPRESENTATIVES = 2
 _WIDTH = 64
 _GLANCE, _QUICK, _THOROUGH = (32, 200), (512, 5_000), (1 << 31, 200_000)
 """Tokens tried a state, and in all: at every step, where a step has much room, and before the first."""
+_SECONDS = 1.0
+"""Of the processor, for all that is tried before the first step. Later steps are bounded by tries alone: what they find
+decides what is drawn, which must not depend on the clock."""
 
 
 class Constraint:
@@ -46,13 +51,13 @@ class Constraint:
 
     def _way(self, limit: int) -> list[int]:
         # Where there is no end token, a text of no tokens could not be told from one that has not begun.
-        least = 1 if self._start.alphabet.end is None else 0
-        way = finish(self._start, limit, least=least, effort=_QUICK)
+        least, until = 1 if self._start.alphabet.end is None else 0, thread_time() + _SECONDS
+        way = finish(self._start, limit, least=least, effort=_QUICK, until=until)
         if way is None:
-            way = finish(self._start, limit, least=least, effort=_THOROUGH)
+            way = finish(self._start, limit, least=least, effort=_THOROUGH, until=until)
         if way is not None:
             return way
-        longer = finish(self._start, 10 * limit + 100, least=least, effort=_THOROUGH)
+        longer = finish(self._start, 10 * limit + 100, least=least, effort=_THOROUGH, until=until)
         if longer is None:
             raise RequestError(
                 f"no text was found that meets the control {self._what} and that the model's vocabulary can write",
@@ -117,12 +122,19 @@ class Guard:
 
 
 def finish(
-    state: State, left: int, *, effort: tuple[int, int], least: int = 0, tail: Sequence[int] = ()
+    state: State,
+    left: int,
+    *,
+    effort: tuple[int, int],
+    least: int = 0,
+    tail: Sequence[int] = (),
+    until: float = math.inf,
 ) -> list[int] | None:
     """A way of ``least`` to ``left`` tokens after which the text may end; ``None`` where none was found.
 
     Searches by length, keeping few of the states that look alike, so it may miss the shortest way or any way at all,
-    but what it gives is one. ``tail`` is how a text before finished: often this one does too, sooner or later.
+    but what it gives is one. ``tail`` is how a text before finished: often this one does too, sooner or later. At
+    ``until`` of the thread's clock the search is given up.
     """
     most, tries = effort
     layer: list[tuple[State, _Path]] = [(state, None)]
@@ -132,8 +144,10 @@ def finish(
                 return _unwound(path, ())
             if tail and length + len(tail) <= left and here.finished_by(tail):
                 return _unwound(path, tail)
+        if not layer or thread_time() > until:
+            break
         if length < left:
-            layer, tries = _longer(layer, most, tries)
+            layer, tries = _longer(layer, most, tries, until)
     return None
 
 
@@ -141,11 +155,15 @@ _Path = tuple[int, "_Path"] | None
 """The last token, and the path before it."""
 
 
-def _longer(layer: list[tuple[State, _Path]], most: int, tries: int) -> tuple[list[tuple[State, _Path]], int]:
-    """Every state one token on but for those that look alike, and how many tries are left."""
+def _longer(
+    layer: list[tuple[State, _Path]], most: int, tries: int, until: float
+) -> tuple[list[tuple[State, _Path]], int]:
+    """Every state one token on but for those that look alike, and how many tries are left; part of them ``until``."""
     found: list[tuple[State, _Path]] = []
     alike: dict[bytes, int] = {}
     for state, path in layer:
+        if thread_time() > until:
+            break
         for token in state.candidates(min(most, tries)):
             tries -= 1
             longer = state.after(token)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from miaobi.sampling.logits import NEVER, guide
 from miaobi.sampling.noise import uniform
-from miaobi.sampling.penalties import Penalties
+from miaobi.sampling.penalties import Penalties, warn_of_giving_way
 from miaobi.sampling.requests import Active, Output
 from miaobi.sampling.token_controls import Chooser
 
@@ -93,7 +93,7 @@ def _obedient(active: Active, logits: Tensor, number: Tensor, token: int) -> int
     guard = active.guard
     if guard is None:
         return token
-    choose, logits = Chooser([active.request.controls], logits.device), logits.clone()
+    choose, given, logits = Chooser([active.request.controls], logits.device), logits, logits.clone()
     for left in range(_RETRIES, -1, -1):
         if guard.admit(token):
             return token
@@ -103,4 +103,6 @@ def _obedient(active: Active, logits: Tensor, number: Tensor, token: int) -> int
         token = int(choose(logits[None], number[None])[0])
     token = guard.known()
     guard.admit(token)
+    if 0 <= token < len(given) and given[token] == NEVER:
+        warn_of_giving_way()
     return token

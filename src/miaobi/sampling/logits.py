@@ -53,10 +53,12 @@ def keep_min_p(logits: Tensor, share: Tensor) -> Tensor:
 def guide(conditional: Tensor, unconditional: Tensor, scale: Tensor) -> Tensor:
     """Classifier-free guidance on log-probabilities: 1 is the conditional distribution, more follows it more.
 
-    Ho and Salimans 2022; for text, Sanchez et al. 2023, "Stay on topic with classifier-free guidance".
+    What cannot be drawn with conditions cannot be drawn at all. Ho and Salimans 2022; for text, Sanchez et al. 2023,
+    "Stay on topic with classifier-free guidance".
     """
     free = unconditional.log_softmax(-1)
-    return free + scale[:, None] * (conditional.log_softmax(-1) - free)
+    mixed = free + scale[:, None] * (conditional.log_softmax(-1) - free)
+    return mixed.masked_fill(conditional == NEVER, NEVER)
 
 
 def draw(logits: Tensor, uniform: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
@@ -69,13 +70,18 @@ class Penalties:
         return logits if self._bias is None else logits + self._bias
 
     def ban(self, logits: Tensor) -> Tensor:
-        """Without repeated n-grams and ends that come too early, unless that leaves a row nothing to draw."""
-        banned = [(row, token) for row, a in enumerate(self._active) for token in self._banned(a)] if self._bans else []
+        """Without repeated n-grams and ends that come too early; a row left with nothing keeps all, and warns."""
+        under_way = [(row, a) for row, a in enumerate(self._active) if not a.done] if self._bans else []
+        banned = [(row, token) for row, a in under_way for token in self._banned(a)]
         if not banned:
             return logits
         rows, tokens = torch.tensor(banned, device=logits.device).unbind(1)
         allowed = logits.index_put((rows, tokens), logits.new_tensor(NEVER))
-        return torch.where((allowed > NEVER).any(-1, keepdim=True), allowed, logits)
+        left = (allowed > NEVER).any(-1, keepdim=True)
+        if bool(left.all()):
+            return allowed
+        warn_of_giving_way()
+        return torch.where(left, allowed, logits)
 
     def observe(self, tokens: Tensor) -> None:
         """Each row has drawn one of ``tokens [R]``."""
@@ -86,6 +92,15 @@ class Penalties:
         banned = set() if active.repeats is None else active.repeats.banned()
         early = self._end is not None and len(active.drawn) < active.request.shortest
         return banned | {self._end} if early and self._end is not None else banned
+
+
+def warn_of_giving_way() -> None:
+    """Say that a token was drawn which bans forbid, because nothing else could be."""
+    warnings.warn(
+        "no token was left to draw: no_repeat_ngram or min_length gave way for one that repeats or ends; ask for less "
+        "of them, or for a shorter item",
+        stacklevel=2,
+    )
 
 
 def _seen(active: Sequence[Active], size: int, device: torch.device) -> Tensor:

@@ -21,6 +21,8 @@ LineCount = Annotated[int, Value(ge=0, le=1000)]
 _MOST_LETTERS = 100_000
 """Of all choices together: a grammar of them is searched for ways to finish."""
 _MOST_BIASES = 1000
+_COLDEST = 1e-30
+"""Temperatures below are as this one: float32 does not know much smaller numbers."""
 
 
 class TokenControls(Settings):
@@ -29,14 +31,17 @@ class TokenControls(Settings):
     Applied in this order: guidance, repetition, bias, constraint, n-grams and least length, temperature, top-k, top-p,
     min-p. At most one of ``regex``, ``json_schema`` and ``choices`` constrains the text that is drawn (a prefix is not
     part of it), or ``keywords`` and ``lines`` say what it holds; both are kept to whatever the length: see `Constraint`
-    and `Contents`.
+    and `Contents`. Where n-grams and the least length leave nothing that may be drawn, they give way for that token,
+    with a warning.
     """
 
     temperature: float = Value(1.0, ge=0, le=100, description="0 takes the most likely token")
     top_k: int | None = Value(None, ge=1, le=10**7, description="draw from this many most likely tokens")
     top_p: float = Value(1.0, gt=0, le=1, description="draw from the most likely tokens that hold this probability")
     min_p: float = Value(0.0, ge=0, le=1, description="draw from tokens this likely relative to the most likely")
-    repetition_penalty: float = Value(1.0, gt=0, le=100, description="above 1 makes tokens already there less likely")
+    repetition_penalty: float = Value(
+        1.0, ge=0.01, le=100, description="above 1 makes tokens already there less likely"
+    )
     no_repeat_ngram: int | None = Value(None, ge=1, le=1000, description="no sequence of this many tokens comes twice")
     logit_bias: dict[int, Bias] = Value({}, max_length=_MOST_BIASES, description="added to logits, by token id")
     text_bias: dict[str, Bias] = Value({}, max_length=_MOST_BIASES, description="the same, by a token's text")
@@ -125,7 +130,7 @@ class Chooser:
             return torch.tensor(values, device=device)
 
         self.greedy = column([c.temperature == 0 for c in controls])
-        self.temperature = column([c.temperature or 1.0 for c in controls])
+        self.temperature = column([max(c.temperature, _COLDEST) if c.temperature else 1.0 for c in controls])
         self.top_k = column([c.top_k or 10**7 for c in controls])
         self.top_p = column([c.top_p for c in controls])
         self.min_p = column([c.min_p for c in controls])
@@ -145,7 +150,8 @@ class Chooser:
 
     def _shaped(self, logits: Tensor) -> Tensor:
         if self.any_temperature:
-            logits = logits / self.temperature[:, None]
+            # From the largest down, so that next to no temperature is the likeliest token, and never infinity.
+            logits = (logits - logits.amax(-1, keepdim=True)) / self.temperature[:, None]
         if self.any_top_k:
             logits = shaping.keep_top_k(logits, self.top_k)
         if self.any_top_p:

@@ -55,7 +55,8 @@ class Assembly:
         self.phases = self.family.phases()
         _check(recipe, self.family)
         figures = [self.family.metric(prepared.target.form), *recipe.evaluate.metrics]
-        evaluation.check(figures, self.family, prepared.modality, recipe.evaluate.extractor, recipe.evaluate.options)
+        settings_of = (recipe.evaluate.extractor, recipe.evaluate.options, prepared.conditions)
+        evaluation.check(figures, self.family, prepared.modality, *settings_of)
         self.optimisers = optimisers.build(self.family, self.phases, settings)
         self.runner = self._runner() if self.phases else None
         shipped = self.family.shipped()

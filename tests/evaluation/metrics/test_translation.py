@@ -107,6 +107,17 @@ def test_which_source_is_copied_has_to_be_clear() -> None:
         score(paired(NEAR, ENGLISH), ["translation"], {"translation": {"source": "kind"}})
 
 
+@pytest.mark.parametrize("metric", ["translation", "rouge"])
+def test_a_wrong_source_is_refused_before_any_work(metric: str) -> None:
+    modality = text(ENGLISH)
+    conditions = {"source": modality, "kind": image(digits(4))}
+    family = Answers(modality, ENGLISH, conditions)
+    for wrong in ("kind", "sauce"):
+        with pytest.raises(InvalidRecipe, match=f"not a text condition.*{wrong}.*allowed: source"):
+            check([metric], family, modality, options={metric: {"source": wrong}}, conditions=conditions)
+    check([metric], family, modality, options={metric: {"source": "source"}}, conditions=conditions)
+
+
 def test_a_brief_look_has_the_figures_alone() -> None:
     found = score(paired(NEAR, ENGLISH, brief=True), ["translation"])
     assert list(found) == ["bleu", "chrf", "ter"]

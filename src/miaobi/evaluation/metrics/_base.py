@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from miaobi.errors import Unsupported
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Metric(ABC):
     """Base of metrics.
 
-    Life: construct with a `Config`; `check` before any work; `compute` once a context.
+    Life: construct with a `Config`; `check` and `check_conditions` before any work; `compute` once a context.
     """
 
     class Config(Settings):
@@ -60,6 +61,13 @@ class Metric(ABC):
                 given=f"a target of form {seen.form}",
                 allowed=cls.forms,
             )
+
+    def check_conditions(self, conditions: Mapping[str, Modality]) -> None:
+        """Refuse options that name a condition which the model does not have, before any work.
+
+        Raises:
+            InvalidRecipe: naming those that it has.
+        """
 
     @classmethod
     def stamp(cls, figure: str, common: Protocol, **more: Any) -> Protocol:

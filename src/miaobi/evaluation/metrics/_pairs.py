@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from miaobi.errors import InvalidRecipe, Unsupported
@@ -36,6 +37,16 @@ def require_pairs(metric: str, family: Family, modality: Modality) -> None:
         )
 
 
+def require_source(name: str | None, conditions: Mapping[str, Modality]) -> None:
+    """
+    Raises:
+        InvalidRecipe: ``name`` is no text condition among ``conditions``.
+    """
+    known = [key for key, modality in conditions.items() if is_text(modality)]
+    if name is not None and name not in known:
+        raise InvalidRecipe("source is not a text condition of the model", given=name, allowed=known or "none")
+
+
 def sources(context: Context, name: str | None) -> list[str] | None:
     """The text condition of each held-out row, as the model sees it (cut to its longest); empty where a row has none.
 
@@ -49,9 +60,8 @@ def sources(context: Context, name: str | None) -> list[str] | None:
     Raises:
         InvalidRecipe: ``name`` is no text condition of the model.
     """
+    require_source(name, context.model.conditions)
     known = {key: modality for key, modality in context.model.conditions.items() if is_text(modality)}
-    if name is not None and name not in known:
-        raise InvalidRecipe("source is not a text condition of the model", given=name, allowed=known or "none")
     if name is None and len(known) != 1:
         return None
     chosen = name or next(iter(known))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +12,7 @@ from pydantic import Field as Value
 from miaobi.evaluation.metrics import _rouge_words
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._paired_means import floors, mean, table
-from miaobi.evaluation.metrics._pairs import require_pairs, sources
+from miaobi.evaluation.metrics._pairs import require_pairs, require_source, sources
 from miaobi.evaluation.records import Direction, Protocol, Score
 from miaobi.plugins import name_of
 from miaobi.types import Form, Settings
@@ -64,6 +65,9 @@ class Rouge(Metric):
         """
         super().check(family, modality)
         require_pairs(name_of(cls), family, modality)
+
+    def check_conditions(self, conditions: Mapping[str, Modality]) -> None:
+        require_source(self.config.source, conditions)
 
     def compute(self, context: Context) -> dict[str, Score]:
         """

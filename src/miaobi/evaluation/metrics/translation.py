@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field as Value
@@ -10,7 +10,7 @@ from pydantic import Field as Value
 from miaobi.evaluation.context import spaced
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import bootstrap
-from miaobi.evaluation.metrics._pairs import neighbours, require_pairs, sources
+from miaobi.evaluation.metrics._pairs import neighbours, require_pairs, require_source, sources
 from miaobi.evaluation.metrics._sacrebleu import Corpus, scorers, translation_tokenizer
 from miaobi.evaluation.metrics._words import one_line
 from miaobi.evaluation.records import Direction, Protocol, Score
@@ -71,6 +71,9 @@ class Translation(Metric):
         """
         super().check(family, modality)
         require_pairs(name_of(cls), family, modality)
+
+    def check_conditions(self, conditions: Mapping[str, Modality]) -> None:
+        require_source(self.config.source, conditions)
 
     def compute(self, context: Context) -> dict[str, Score]:
         """

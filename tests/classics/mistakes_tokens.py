@@ -53,8 +53,8 @@ MISTAKES = [
     Mistake(
         "samples never fed back",
         _ENGINE,
-        "self._logits = self.network.step(self._batch.spread(tokens), self._cache)",
-        "self._logits = self.network.step(torch.zeros_like(self._batch.spread(tokens)), self._cache)",
+        "self._logits = self._stepped(self._batch.spread(tokens))",
+        "self._logits = self._stepped(torch.zeros_like(self._batch.spread(tokens)))",
         _TESTS + "test_samples_are_fed_back",
     ),
     Mistake(

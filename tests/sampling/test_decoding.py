@@ -144,3 +144,31 @@ def test_a_full_engine_and_an_empty_request_are_refused():
     with pytest.raises(RequestError, match="start from"):
         engine().add([Request((), 0, 0, 5)])
     assert engine().step() == []
+
+
+def test_requests_wait_for_a_place_and_take_those_of_finished_ones(monkeypatch):
+    net = network(span=40)
+    wanted = [request(seed, limit=1 + seed * 5 % 17, tokens=(10, *range(seed % 4))) for seed in range(13)]
+    alone = [decode(engine(net), [one])[0][0] for one in wanted]
+    shared, most = engine(net, slots=3), 0
+    step = shared.step
+
+    def counted():
+        nonlocal most
+        most = max(most, len(shared))
+        return step()
+
+    monkeypatch.setattr(shared, "step", counted)
+    assert [tokens for tokens, _ in decode(shared, wanted)] == alone
+    assert most == 3
+
+
+def test_a_place_is_written_over_without_copying_the_others(monkeypatch):
+    net = network()
+    shared = engine(net, slots=2)
+    shared.add([request(0, limit=2), request(1, limit=20)])
+    while len(shared) == 2:
+        shared.step()
+    keys = shared._cache.keys[0].data_ptr()
+    shared.add([request(2, limit=4)])
+    assert shared._cache.keys[0].data_ptr() == keys

@@ -3,12 +3,12 @@
 One token's worth of work is hundreds of small operations, whose calls cost more than their arithmetic; a compiler joins
 them. Four things make it pay: weights are constants (``freezing``), so that they are packed for the matrix products
 once; what calls the kernels is C++ as well; spans and row counts are symbols, so that one compilation serves all; and
-attention is multiply-and-sum, which the
-compiler turns into one pass over the cache, so a cache in bfloat16 is read at half the cost and without conversion.
+attention is multiply-and-sum, which becomes one pass over the cache, so a cache in bfloat16 is read at half the cost.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _ROWS, _SPAN = 3, 17
 """What is compiled on: neither is 0, 1 or another size that a compiler takes for a constant."""
+_WORDS = 40
+"""Of a compiler's message."""
 _Stamp = tuple[tuple[int, int], ...]
 _kept: WeakKeyDictionary[nn.Module, tuple[_Stamp, Weights]] = WeakKeyDictionary()
 
@@ -84,14 +86,16 @@ class CompiledSteps:
         several = rows > 1
         graph = torch.compile(self._step, fullgraph=True)
         try:
-            with torch._inductor.config.patch(freezing=True, cpp_wrapper=True, compile_threads=1):
+            settings = torch._inductor.config.patch(freezing=True, cpp_wrapper=True, compile_threads=1)
+            with settings, warnings.catch_warnings():
+                # The compiler's own use of what torch deprecates.
+                warnings.simplefilter("ignore", DeprecationWarning)
                 graph(*self._example(_ROWS if several else 1, several))
         except Exception as error:
             # Whatever the compiler trips over (a missing C++ compiler, most often), decoding goes on without it.
-            reason = str(error).strip().splitlines()
             raise Unsupported(
                 "the decoding step could not be compiled",
-                given=reason[0] if reason else type(error).__name__,
+                given=" ".join(str(error).split()[:_WORDS]) or type(error).__name__,
                 cure="install a C++ compiler, or decode without compilation",
             ) from error
         self._graphs[several] = graph
@@ -170,7 +174,8 @@ class _Step(nn.Module):
         cos, sin = turn[:, None].unbind(-1)
         hidden = torch.zeros(()).masked_fill(places > lengths[:, None], float("-inf"))[:, None, None]
         x = self.embedding[tokens]
-        for layer, cached_keys, cached_values in zip(self.layers, keys, values, strict=True):
+        layers: Any = self.layers
+        for layer, cached_keys, cached_values in zip(layers, keys, values, strict=True):
             q, k, v = self._queries(layer, x, cos, sin)
             cached_keys[rows, :, lengths] = k.to(self.dtype)
             cached_values[rows, :, lengths] = v.to(self.dtype)

@@ -32,14 +32,18 @@ def family(kind: type[Autoregressive], name: str) -> Any:
     port = kind.ports(kind.Config(), TARGET, CONDITIONS)["network"]
     found = networks.find(name)
     preset = found.preset("tiny", port.source, port.target, port.conditions)
-    built = kind(kind.Config(), {"network": found(preset, port.source, port.target, port.conditions)}, {}, TARGET, CONDITIONS)
+    built = kind(
+        kind.Config(), {"network": found(preset, port.source, port.target, port.conditions)}, {}, TARGET, CONDITIONS
+    )
     for parameter in built.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return built.eval()
 
 
 def told() -> tuple[Field, dict[str, Field]]:
-    target = Field(torch.randint(12, (3, 32), generator=torch.Generator().manual_seed(3)), lengths=torch.tensor([32, 8, 20]))
+    target = Field(
+        torch.randint(12, (3, 32), generator=torch.Generator().manual_seed(3)), lengths=torch.tensor([32, 8, 20])
+    )
     return target, {"soprano": Field(VIEW.given(target.values), lengths=target.lengths)}
 
 

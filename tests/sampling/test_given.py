@@ -17,7 +17,9 @@ OUTPUT = Output(SIZE, end=END, banned=SIZE - 2)
 tokens = st.lists(st.one_of(st.none(), st.integers(0, SIZE - 3)), max_size=12)
 
 
-def drawn(known: list[int | None], limit: int = 40, seed: int = 0, output: Output = OUTPUT, **controls: object) -> list[int]:
+def drawn(
+    known: list[int | None], limit: int = 40, seed: int = 0, output: Output = OUTPUT, **controls: object
+) -> list[int]:
     request = Request((0,), 1, seed, limit, TokenControls.parse(controls), constraint=Given(known, output))
     return decode(Engine(network("lstm"), output), [request])[0][0]
 
@@ -55,7 +57,9 @@ def test_rows_keep_to_their_own() -> None:
     made = [tokens for tokens, _ in decode(Engine(network("lstm"), OUTPUT), requests)]
     assert made[0] == [1] * 5 + [OUTPUT.end]
     assert made[2][0::2] == [2, 2] and made[2][3] == OUTPUT.end
-    assert torch.equal(torch.tensor(made[1]), torch.tensor(decode(Engine(network("lstm"), OUTPUT), requests[1:2])[0][0]))
+    assert torch.equal(
+        torch.tensor(made[1]), torch.tensor(decode(Engine(network("lstm"), OUTPUT), requests[1:2])[0][0])
+    )
 
 
 @pytest.mark.parametrize("wrong", [SIZE, -1, SIZE - 1, SIZE - 2])

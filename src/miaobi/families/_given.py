@@ -31,7 +31,9 @@ def held(
         field = conditions[name]
         rows = zip(field.values.tolist(), field.mask().sum(1).tolist(), field.is_present().tolist(), strict=True)
         requests = [
-            _held(request, name, [token - 1 if token else None for token in row[:length]], output) if present else request
+            _held(request, name, [token - 1 if token else None for token in row[:length]], output)
+            if present
+            else request
             for request, (row, length, present) in zip(requests, rows, strict=True)
         ]
     return list(requests)

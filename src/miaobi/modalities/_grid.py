@@ -33,6 +33,7 @@ class GridTokens:
     Attributes:
         streams: tokens of a column.
         hold: the token that says that a voice goes on.
+        least: tokens of the shortest piece.
     """
 
     size = _FIRST_TEMPO + len(TEMPOS)
@@ -40,7 +41,7 @@ class GridTokens:
     hold = HOLD
 
     def __init__(self, grid: Grid, voices: int) -> None:
-        self.streams = voices
+        self.streams, self.least = voices, (_HEADER + 1) * voices
         self._velocity = int(grid.levels()[-1])
 
     def encode(self, score: Any) -> np.ndarray:
@@ -58,7 +59,7 @@ class GridTokens:
     def decode(self, tokens: np.ndarray) -> tuple[dict[int, np.ndarray], list[tuple[int, int, int]], int]:
         """Notes ``[N, 4]`` by voice number, time signatures, and the tempo; what cannot be read is a hold."""
         columns = self._columns(tokens)
-        metre, tempo = _read_header(columns[:_HEADER].ravel())
+        metre, tempo = _read_header(columns[:_HEADER])
         body = columns[_HEADER:]
         notes = {voice: self._notes(body[:, voice]) for voice in range(self.streams)}
         return {voice: table for voice, table in notes.items() if len(table)}, [(0, *metre)], tempo
@@ -120,8 +121,9 @@ def _header(score: Any) -> tuple[int, int]:
     return _FIRST_METRE + metre, _FIRST_TEMPO + TEMPOS.index(tempo_of(score))
 
 
-def _read_header(tokens: np.ndarray) -> tuple[tuple[int, int], int]:
-    metres = tokens[(tokens >= _FIRST_METRE) & (tokens < _FIRST_TEMPO)] - _FIRST_METRE
-    tempos = tokens[(tokens >= _FIRST_TEMPO) & (tokens < GridTokens.size)] - _FIRST_TEMPO
-    metre = _METRES[int(metres[0])] if len(metres) else DEFAULT_METRE
-    return metre, TEMPOS[int(tempos[0])] if len(tempos) else DEFAULT_TEMPO
+def _read_header(columns: np.ndarray) -> tuple[tuple[int, int], int]:
+    """The time signature in the first column and the tempo in the second, of the highest voice that says one."""
+    metres = [token for token in columns[:1].ravel().tolist() if _FIRST_METRE <= token < _FIRST_TEMPO]
+    tempos = [token for token in columns[1:].ravel().tolist() if _FIRST_TEMPO <= token < GridTokens.size]
+    metre = _METRES[metres[0] - _FIRST_METRE] if metres else DEFAULT_METRE
+    return metre, TEMPOS[tempos[0] - _FIRST_TEMPO] if tempos else DEFAULT_TEMPO

@@ -15,7 +15,7 @@ from pydantic import model_validator
 from symusic.core import ScoreTick
 from torch import Tensor
 
-from miaobi.errors import UnreadableItem
+from miaobi.errors import InvalidRecipe, UnreadableItem
 from miaobi.modalities import _minhash, _score, _synth
 from miaobi.modalities._base import Item, Modality, Raw, collate_tokens, quantiles, split_tokens
 from miaobi.modalities._events import EventsName, NoteTokens
@@ -97,6 +97,7 @@ class Music(Modality):
 
         Raises:
             DataError: no item has a note, and the recipe names no programs.
+            InvalidRecipe: ``max_length`` has no room for a column of so many voices.
         """
         self._take(Voicing.of(items, self.config.programs))
 
@@ -191,7 +192,13 @@ class Music(Modality):
     def _take(self, voicing: Voicing) -> None:
         self._voicing = voicing
         name, voices = self.config.tokenizer, len(voicing)
-        self._tokens = GridTokens(self._grid, voices) if name == "grid" else NoteTokens(name, self._grid, voices)
+        if name != "grid":
+            self._tokens = NoteTokens(name, self._grid, voices)
+            return
+        self._tokens = GridTokens(self._grid, voices)
+        if self.config.max_length < self._tokens.least:
+            given, allowed = self.config.max_length, f"at least {self._tokens.least} for {voices} voices"
+            raise InvalidRecipe("max_length has no room for music", given=given, allowed=allowed)
 
 
 def _raw_score(raw: Raw) -> Any:

@@ -127,7 +127,9 @@ class ColumnCache:
         self.told = Beside(source.sequence * source.mask[..., None], source.vector)
 
 
-def prefill(step: Callable[[Tensor, ColumnCache], Tensor], tokens: Tensor, lengths: Tensor, cache: ColumnCache) -> Tensor:
+def prefill(
+    step: Callable[[Tensor, ColumnCache], Tensor], tokens: Tensor, lengths: Tensor, cache: ColumnCache
+) -> Tensor:
     """Feed ``tokens [B, L]`` of ``lengths [B]`` one by one; the logits ``[B, V]`` after each row's last."""
     last: Tensor | None = None
     for place in range(tokens.shape[1]):

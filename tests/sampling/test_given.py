@@ -56,7 +56,8 @@ def test_rows_keep_to_their_own() -> None:
     ]
     made = [tokens for tokens, _ in decode(Engine(network("lstm"), OUTPUT), requests)]
     assert made[0] == [1] * 5 + [OUTPUT.end]
-    assert made[2][0::2] == [2, 2] and made[2][3] == OUTPUT.end
+    assert made[2][0::2] == [2, 2]
+    assert made[2][3] == OUTPUT.end
     assert torch.equal(
         torch.tensor(made[1]), torch.tensor(decode(Engine(network("lstm"), OUTPUT), requests[1:2])[0][0])
     )

@@ -30,8 +30,8 @@ class Seq2Seq(autoregressive.Autoregressive):
     """`Autoregressive` over the target alone; conditions, tokens or a tensor among them, enter through the network.
 
     Items are drawn, or searched for with the control ``beams``. Guidance goes from what the network writes when it
-    reads nothing to what it writes when it reads the conditions. A condition that is the target in part (`Spec.partial`)
-    comes back as it is, and the item is as long as it.
+    reads nothing to what it writes when it reads the conditions. A condition that is the target in part
+    (`Spec.partial`) comes back as it is, and the item is as long as it.
     """
 
     class Config(autoregressive.Autoregressive.Config):

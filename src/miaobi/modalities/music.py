@@ -24,6 +24,7 @@ from miaobi.modalities._midi import MAX_FILE_BYTES, read_midi
 from miaobi.modalities._roll import piano_roll
 from miaobi.modalities._state import fitted, read_json, write_json
 from miaobi.modalities._steps import steps
+from miaobi.modalities._vocabulary import Vocabulary
 from miaobi.modalities._voicing import Voicing
 from miaobi.types import Field, Form, Settings, Spec
 
@@ -62,7 +63,7 @@ class Music(Modality):
         keep: list[Annotated[int, Value(ge=0, lt=_score.MAX_VOICES)]] = Value(
             [],
             max_length=_score.MAX_VOICES,
-            description="which of a piece's voices to keep, counted from 0, of one program from high to low; default: all",
+            description="a piece's voices to keep, counted from 0, from high to low within a program; default: all",
         )
 
         @model_validator(mode="after")
@@ -80,7 +81,7 @@ class Music(Modality):
         super().__init__(config)
         self._grid = _score.Grid(self.config.resolution, self.config.longest, self.config.velocities)
         self._voicing: Voicing | None = None
-        self._tokens: NoteTokens | GridTokens | None = None
+        self._tokens: Vocabulary | None = None
 
     def read(self, raw: Raw) -> Item:
         item = _score.canonical(_raw_score(raw), self._grid)
@@ -186,19 +187,22 @@ class Music(Modality):
         self._take(Voicing.from_json(read_json(folder / _STATE)))
 
     @property
-    def _vocabulary(self) -> NoteTokens | GridTokens:
+    def _vocabulary(self) -> Vocabulary:
         return fitted(self._tokens, self)
 
     def _take(self, voicing: Voicing) -> None:
         self._voicing = voicing
-        name, voices = self.config.tokenizer, len(voicing)
-        if name != "grid":
-            self._tokens = NoteTokens(name, self._grid, voices)
-            return
-        self._tokens = GridTokens(self._grid, voices)
-        if self.config.max_length < self._tokens.least:
-            given, allowed = self.config.max_length, f"at least {self._tokens.least} for {voices} voices"
-            raise InvalidRecipe("max_length has no room for music", given=given, allowed=allowed)
+        self._tokens = _vocabulary(self.config, self._grid, len(voicing))
+
+
+def _vocabulary(config: Any, grid: _score.Grid, voices: int) -> Vocabulary:
+    if config.tokenizer != "grid":
+        return NoteTokens(config.tokenizer, grid, voices)
+    tokens = GridTokens(grid, voices)
+    if config.max_length < tokens.least:
+        allowed = f"at least {tokens.least} for {voices} voices"
+        raise InvalidRecipe("max_length has no room for music", given=config.max_length, allowed=allowed)
+    return tokens
 
 
 def _raw_score(raw: Raw) -> Any:

@@ -45,6 +45,11 @@ class Beside:
     sequence: Tensor
     vector: Tensor | None
 
+    @classmethod
+    def of(cls, source: Source) -> Beside:
+        """What was read, a column each."""
+        return cls(source.sequence * source.mask[..., None], source.vector)
+
     def at(self, columns: Tensor) -> Tensor:
         """``[rows, D]`` at ``columns [rows]``."""
         rows = torch.arange(len(columns), device=columns.device)
@@ -89,14 +94,13 @@ class ColumnCache:
 
     def tell(self, sources: Sequence[Source]) -> None:
         """What each row is told, before anything is fed."""
-        self._hold(Source.gather(sources))
+        self.told = Beside.of(Source.gather(sources))
 
     def beside(self, nothing: Callable[[int], Source]) -> Beside:
         """What its rows are told; of ``nothing`` where they were told nothing."""
-        if self.told is None:
-            self._hold(nothing(len(self.lengths)))
-        assert self.told is not None  # noqa: S101 - for the type checker
-        return self.told
+        told = self.told or Beside.of(nothing(len(self.lengths)))
+        self.told = told
+        return told
 
     def select(self, rows: Tensor) -> Self:
         state = [part[rows] for part in self.state]
@@ -123,20 +127,15 @@ class ColumnCache:
         self.lengths = torch.where(rows, other.lengths, self.lengths)
         self.told = other.told
 
-    def _hold(self, source: Source) -> None:
-        self.told = Beside(source.sequence * source.mask[..., None], source.vector)
-
 
 def prefill(
     step: Callable[[Tensor, ColumnCache], Tensor], tokens: Tensor, lengths: Tensor, cache: ColumnCache
 ) -> Tensor:
     """Feed ``tokens [B, L]`` of ``lengths [B]`` one by one; the logits ``[B, V]`` after each row's last."""
-    last: Tensor | None = None
-    for place in range(tokens.shape[1]):
+    last = step(tokens[:, 0], cache)
+    for place in range(1, tokens.shape[1]):
         under_way = place < lengths
         ahead = cache.select(torch.arange(len(tokens), device=tokens.device))
-        logits = step(tokens[:, place], ahead)
-        last = logits if last is None else torch.where(under_way[:, None], logits, last)
+        last = torch.where(under_way[:, None], step(tokens[:, place], ahead), last)
         cache.advanced(ahead, under_way)
-    assert last is not None  # noqa: S101 - a prompt has a token
     return last

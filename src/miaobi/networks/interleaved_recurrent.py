@@ -31,7 +31,7 @@ _NEVER = -1
 class InterleavedRecurrent(ReadingNetwork):
     """See the module. One token (the begin token) stands before the first column.
 
-    A stream whose token is the port's ``hold`` is seen as what it holds, so that a whole chord is in sight at each step.
+    A stream whose token is the port's ``hold`` is seen as what it holds, so a whole chord is in sight at each step.
     """
 
     class Config(NetworkConfig):

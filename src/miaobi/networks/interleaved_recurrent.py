@@ -24,6 +24,7 @@ from miaobi.networks._tokens import Unpacked, new_embedding, new_head, require_o
 from miaobi.types import Field, Size, Spec
 
 _SIZES = SizeTable(width=(32, 128, 256), depth=(1, 2, 3))
+_BLOCKS = 2
 _NEVER = -1
 """No token."""
 
@@ -70,11 +71,11 @@ class InterleavedRecurrent(ReadingNetwork):
         self.column = linear((streams + 1) * width, hidden)
         self.layers = nn.GRU(hidden, hidden, config.depth, batch_first=True)
         initialise(self.layers)
-        # What a stream is predicted from: the state, what is read, the streams above it, and which one it is.
+        # A stream is predicted from the state, the column before, what is read, the streams above, and which it is.
         self.above = nn.ModuleList(nn.Linear(width, hidden, bias=False) for _ in range(streams - 1))
-        self.beside = linear(hidden + width, hidden)
+        self.beside = linear(2 * hidden + width, hidden)
         self.stream = nn.Parameter(torch.randn(streams, hidden))
-        self.inner = nn.Sequential(nn.LayerNorm(hidden), linear(hidden, hidden), nn.SiLU(), linear(hidden, hidden))
+        self.inner = nn.ModuleList(_block(hidden) for _ in range(_BLOCKS))
         self.norm = nn.LayerNorm(hidden)
         self.output = new_head(hidden, target.vocabulary)
         self.dropout = nn.Dropout(config.dropout)
@@ -118,7 +119,8 @@ class InterleavedRecurrent(ReadingNetwork):
 
     def new_cache(self, rows: int, span: int, dtype: torch.dtype | None = None) -> ColumnCache:
         """Constant in size, so ``span`` bounds nothing; arithmetic stays in the parameters' dtype."""
-        sizes = (self.config.depth, self.config.hidden, self.streams, self.config.width)
+        # The last of the states is what the first layer took in.
+        sizes = (self.config.depth + 1, self.config.hidden, self.streams, self.config.width)
         return ColumnCache.new(rows, sizes, self.head)
 
     @torch.no_grad()
@@ -144,15 +146,18 @@ class InterleavedRecurrent(ReadingNetwork):
     def _next_column(self, cache: ColumnCache, beside: Tensor, full: Tensor) -> None:
         """Move the rows whose column is full to the next one."""
         # PyTorch's layers repack their weights at every call: for one token its bare cells are several times as fast.
-        x = self.column(torch.cat([cache.column.flatten(1), beside], -1))
-        for layer, weights in enumerate(self.layers.all_weights):
-            x = torch.gru_cell(x, cache.state[layer], *weights)
-            cache.state[layer] = torch.where(full[:, None], x, cache.state[layer])
+        taken = x = self.column(torch.cat([cache.column.flatten(1), beside], -1))
+        reached = []
+        for old, weights in zip(cache.state, self.layers.all_weights, strict=False):
+            x = torch.gru_cell(x, old, *weights)
+            reached.append(x)
+        pairs = zip([*reached, taken], cache.state, strict=True)
+        cache.state = [torch.where(full[:, None], new, old) for new, old in pairs]
         cache.column = cache.column * ~full[:, None, None]
 
     def _within(self, cache: ColumnCache, beside: Tensor) -> Tensor:
         """What the head takes ``[rows, hidden]``, from the streams of the column that are there."""
-        x = self.beside(torch.cat([cache.state[-1], beside], -1))
+        x = self.beside(torch.cat([*cache.state[-2:], beside], -1))
         for number, project in enumerate(self.above):
             x = x + project(cache.column[:, number])
         return self._mixed(x + self.stream[cache.lengths.sub(1) % self.streams])
@@ -171,8 +176,9 @@ class InterleavedRecurrent(ReadingNetwork):
         if read.vector is not None:
             beside = beside + read.vector[:, None]
         beside = beside + sinusoids(torch.arange(steps, device=x.device), self.config.width)
-        state, _ = self.layers(self.dropout(self.column(torch.cat([notes.flatten(2), beside], -1))))
-        base = self.beside(torch.cat([self.dropout(state), beside], -1))
+        taken = self.column(torch.cat([notes.flatten(2), beside], -1))
+        state, _ = self.layers(self.dropout(taken))
+        base = self.beside(torch.cat([self.dropout(state), taken, beside], -1))
         # Column t is predicted after column t - 1, which is what stands at row t of the input.
         current = F.pad(notes[:, 1:], (0, 0, 0, 0, 0, 1))
         sums = [base]
@@ -181,10 +187,17 @@ class InterleavedRecurrent(ReadingNetwork):
         return self._mixed(torch.stack(sums, 2) + self.stream).flatten(1, 2)[:, :length]
 
     def _mixed(self, x: Tensor) -> Tensor:
-        return self.norm(x + self.inner(self.dropout(x)))  # type: ignore[no-any-return]
+        for block in self.inner:
+            x = x + block(self.dropout(x))
+        return self.norm(x)  # type: ignore[no-any-return]
 
     def _unread(self, rows: int) -> Source:
         return self.read({}, rows)
+
+
+def _block(hidden: int) -> nn.Module:
+    within = max(1, hidden // 2)
+    return nn.Sequential(nn.LayerNorm(hidden), linear(hidden, within), nn.SiLU(), linear(within, hidden))
 
 
 def _require_one_sequence(how: dict[str, str]) -> None:

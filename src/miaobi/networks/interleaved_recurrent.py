@@ -65,7 +65,7 @@ class InterleavedRecurrent(ReadingNetwork):
         initialise(self.reader)
         self.read_out = linear(2 * width, width)
         self.embedding = new_embedding(source.vocabulary, width)
-        nn.init.normal_(self.embedding.weight)
+        self._place_tokens()
         self.hold = _NEVER if source.hold is None else source.hold
         self.held = None if source.hold is None else nn.Parameter(torch.randn(width))
         self.column = linear((streams + 1) * width, hidden)
@@ -75,7 +75,7 @@ class InterleavedRecurrent(ReadingNetwork):
         self.above = nn.ModuleList(nn.Linear(width, hidden, bias=False) for _ in range(streams - 1))
         self.beside = linear(2 * hidden + width, hidden)
         self.stream = nn.Parameter(torch.randn(streams, hidden))
-        self.inner = nn.ModuleList(_block(hidden) for _ in range(_BLOCKS))
+        self.inner = nn.ModuleList(_Gated(hidden) for _ in range(_BLOCKS))
         self.norm = nn.LayerNorm(hidden)
         self.output = new_head(hidden, target.vocabulary)
         self.dropout = nn.Dropout(config.dropout)
@@ -191,13 +191,32 @@ class InterleavedRecurrent(ReadingNetwork):
             x = x + block(self.dropout(x))
         return self.norm(x)  # type: ignore[no-any-return]
 
+    @torch.no_grad()
+    def _place_tokens(self) -> None:
+        """Tokens begin on a helix of their numbers: notes a step or an octave apart are alike before anything is learnt.
+
+        Shepard 1982, "Geometrical approximations to the structure of musical pitch".
+        """
+        weight = nn.init.normal_(self.embedding.weight, std=0.5)
+        weight += sinusoids(torch.arange(len(weight)), weight.shape[1])
+
     def _unread(self, rows: int) -> Source:
         return self.read({}, rows)
 
 
-def _block(hidden: int) -> nn.Module:
-    within = max(1, hidden // 2)
-    return nn.Sequential(nn.LayerNorm(hidden), linear(hidden, within), nn.SiLU(), linear(within, hidden))
+class _Gated(nn.Module):
+    """Products of two linear maps (Shazeer 2020, "GLU variants improve transformer"): of waves, differences."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        within = max(1, hidden // 2)
+        self.norm = nn.LayerNorm(hidden)
+        self.gate, self.up, self.down = linear(hidden, within), linear(hidden, within), linear(within, hidden)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[..., hidden]`` to the same."""
+        x = self.norm(x)
+        return self.down(F.silu(self.gate(x)) * self.up(x))  # type: ignore[no-any-return]
 
 
 def _require_one_sequence(how: dict[str, str]) -> None:

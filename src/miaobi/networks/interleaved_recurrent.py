@@ -193,7 +193,7 @@ class InterleavedRecurrent(ReadingNetwork):
 
     @torch.no_grad()
     def _place_tokens(self) -> None:
-        """Tokens begin on a helix of their numbers: notes a step or an octave apart are alike before anything is learnt.
+        """Tokens begin on a helix of their numbers, so notes a step or an octave apart are alike from the start.
 
         Shepard 1982, "Geometrical approximations to the structure of musical pitch".
         """

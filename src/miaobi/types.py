@@ -44,6 +44,10 @@ class Spec:
         unknown: TOKENS: what stands for anything outside the vocabulary; it is learnt, and never drawn.
         fixed: TOKENS: every sequence has exactly ``max_length`` tokens, and no end token.
         shared: TOKENS, for a condition: it uses the target's tokenizer.
+        streams: TOKENS: number of sequences that are interleaved; token i is of stream ``i % streams``.
+        hold: TOKENS: says that its stream goes on with its last other token.
+        partial: TOKENS, for a condition: what is given of the target. It is as long as the target, and its token is 0
+            where the target's is to be written, else the target's plus 1, which comes back as it is.
         levels: TENSOR: number of evenly spaced values in [-1, 1] that data takes (256 for 8-bit images);
             0 where the data is not quantised. Likelihoods are of the quantised data where it is set.
     """
@@ -59,6 +63,9 @@ class Spec:
     unknown: int | None = None
     fixed: bool = False
     shared: bool = False
+    streams: int = 1
+    hold: int | None = None
+    partial: bool = False
     levels: int = 0
 
     @property

@@ -22,6 +22,7 @@ RECIPES = shipped()
 SPECS = {
     "text": Spec(Form.TOKENS, vocabulary=500, max_length=64),
     "music": Spec(Form.TOKENS, vocabulary=200, max_length=64),
+    "music as grid": Spec(Form.TOKENS, vocabulary=200, max_length=64, streams=4, hold=0),
     "image": Spec(Form.TENSOR, channels=1, space=(28, 28), levels=256),
     "label": Spec(Form.LABEL, vocabulary=10),
     "speech": Spec(Form.TENSOR, channels=1, space=(4096,)),
@@ -33,7 +34,8 @@ every = pytest.mark.parametrize("name", RECIPES)
 
 def modality_of(section: object) -> tuple[Modality, Spec]:
     made = modalities.create(section)  # type: ignore[arg-type]
-    return made, SPECS[made.name]
+    name = f"{made.name} as {getattr(made.config, 'tokenizer', None)}"
+    return made, SPECS.get(name, SPECS[made.name])
 
 
 def condition_of(section: Plugin, target: Plugin) -> Spec:

@@ -11,6 +11,7 @@ from miaobi.types import Form, Spec
 from tests.support.codecs import Averages
 
 SPACES = {1: (24,), 2: (8, 12), 3: (5, 6, 8)}
+TOKENS = "tokens"
 
 
 def bound(name):
@@ -22,12 +23,18 @@ def bound(name):
 
 
 def cases():
-    return [
-        (name, dims) for name in views.names() for dims in sorted(bound(name).dims) if name != "embedding" or dims == 2
-    ]
+    return [(name, dims) for name in views.names() for dims in kinds(bound(name)) if name != "embedding" or dims == 2]
+
+
+def kinds(view):
+    """What it can be taken of."""
+    return [TOKENS] if view.form is Form.TOKENS else sorted(view.dims)
 
 
 def target(dims, rows=4):
+    if dims is TOKENS:
+        spec = Spec(Form.TOKENS, vocabulary=30, max_length=16, streams=4, hold=0)
+        return torch.arange(rows * 16).reshape(rows, 16) % 30, spec
     channels = 1
     values = (
         torch.linspace(-1, 1, rows * channels * torch.Size(SPACES[dims]).numel()).sin().sort(descending=True).values
@@ -41,6 +48,13 @@ def test_a_view_looks_as_it_says(name, dims):
     view = bound(name)
     promised = view.spec(spec)
     seen = view(values, seeds_of(0, range(len(values))))
+    assert promised.form is view.form
+    if dims is TOKENS:
+        assert (seen.shape, seen.dtype) == (values.shape, torch.int64)
+        assert 0 <= seen.min() <= seen.max() < promised.vocabulary
+        # A sampler takes a partial view's tokens, less one, as the target's own.
+        assert not promised.partial or torch.equal(seen[seen > 0] - 1, values[seen > 0])
+        return
     assert seen.shape == (len(values), promised.channels, *promised.space)
     assert seen.dtype == torch.float32
     assert torch.isfinite(seen).all()
@@ -65,7 +79,9 @@ def test_the_target_itself_is_left_alone(name, dims):
     assert torch.equal(values, before)
 
 
-@pytest.mark.parametrize("name", [name for name in views.names() if name != "embedding"])
+@pytest.mark.parametrize(
+    "name", [name for name in views.names() if name != "embedding" and bound(name).form is Form.TENSOR]
+)
 def test_a_target_that_has_no_such_view_is_refused(name):
     with pytest.raises(Unsupported, match="space axes"):
         bound(name).spec(Spec(Form.TOKENS, vocabulary=3, max_length=4))
@@ -76,7 +92,7 @@ def test_a_target_that_has_no_such_view_is_refused(name):
 
 @pytest.mark.parametrize("name", sorted(set(views.names()) - {"mask"}))
 def test_only_a_mask_takes_a_mask(name):
-    dims = max(bound(name).dims) if name != "embedding" else 2
+    dims = kinds(bound(name))[-1] if name != "embedding" else 2
     values, _ = target(dims)
     with pytest.raises(Unsupported, match="mask"):
-        bound(name).given(values, torch.ones(len(values), 1, *SPACES[dims]))
+        bound(name).given(values, torch.ones(len(values), 1, *SPACES.get(dims, ())))

@@ -102,6 +102,89 @@ def test_any_tokens_decode(tokens, tokenizer):
     assert made.unpack(made.pack(item)).note_num() == item.note_num()
 
 
+tunes = st.lists(st.tuples(st.integers(0, 5), st.integers(1, 12), st.integers(30, 90)), min_size=1, max_size=20)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(tunes, min_size=1, max_size=4), st.integers(20, 300), st.sampled_from([(4, 4), (3, 4), (6, 8)]))
+def test_a_grid_holds_every_note_of_voices_that_sing_one_at_a_time(voices, tempo, metre):
+    lines = []
+    for tune in voices:
+        at, line = 0, []
+        for gap, duration, pitch in tune:
+            line.append((at + gap, duration, pitch))
+            at += gap + duration
+        lines.append(line)
+    raw = score(*lines, tempo=tempo, metre=metre)
+    made = create({"name": "music", "tokenizer": "grid", "max_length": 65536})
+    item = made.read(raw)
+    made.fit([item])
+    tokens = made.encode(item)
+    assert len(tokens) == made.spec.streams * (2 + item.end())
+    assert 0 <= tokens.min() <= tokens.max() < made.spec.vocabulary
+    assert made.pack(made.decode(tokens)) == made.pack(item)
+    assert made.units([item]).tolist() == [item.note_num()]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(-3, 220), max_size=120))
+def test_any_columns_decode(tokens):
+    made = music(piece(), tokenizer="grid")
+    item = made.decode(np.array(tokens, dtype=np.int64))
+    assert made.units([item]).tolist() == [item.note_num()]
+
+
+def test_a_grid_by_hand():
+    made = music(score([(0, 2, 72), (4, 1, 74)], [(1, 4, 60)], metre=(3, 4)), tokenizer="grid")
+    tokens = made.encode(made.read(score([(0, 2, 72), (4, 1, 74)], [(1, 4, 60)], metre=(3, 4)))).reshape(-1, 2)
+    assert (tokens[0, 0], tokens[1, 0]) == (tokens[0, 1], tokens[1, 1])
+    # 0 holds, 1 rests, 2 + pitch begins a note.
+    assert tokens[2:].T.tolist() == [[74, 0, 1, 0, 76], [1, 62, 0, 0, 0]]
+
+
+def test_a_grid_keeps_the_highest_of_an_onset_until_the_next():
+    made = music(tokenizer="grid")
+    item = made.read(score([(0, 8, 60), (0, 8, 64), (4, 8, 62)]))
+    assert table(made.decode(made.encode(item))) == [(False, 52, [[0, 4, 64, 100], [4, 8, 62, 100]])]
+
+
+def test_a_long_piece_on_a_grid_is_cut_between_columns():
+    made = music(max_length=50, tokenizer="grid")
+    assert made.spec.max_length == len(made.encode(made.read(piece()))) == 48
+
+
+def test_transposition_on_a_grid_is_that_of_the_notes():
+    made = music(score(melody(60, 72), melody(48, 60)), tokenizer="grid")
+    tokens = made.encode(made.read(score(melody(64, 70), melody(50, 52))))
+    for seed in range(20):
+        moved = made.augment(tokens, {"transpose": 5}, np.random.default_rng(seed))
+        upper, lower = (np.array(rows)[:, 2] for _, _, rows in table(made.decode(moved)))
+        assert (upper - upper[0]).tolist() == [0, 6]
+        assert (lower - upper[0]).tolist() == [-14, -12]
+        assert -2 <= upper[0] - 64 <= 2
+
+
+def test_a_melody_alone_is_the_soprano_of_a_grid():
+    made = music(tokenizer="grid")
+    for program in (0, 52):
+        tokens = made.encode(made.read(score(melody(72, 74), program=program))).reshape(-1, 4)
+        assert tokens[2, 0] == 74
+        assert (tokens[2, 1:] == 1).all()
+        assert (tokens[3:, 1:] == 0).all()
+
+
+def test_a_grid_without_room_for_music_is_refused():
+    with pytest.raises(InvalidRecipe, match="max_length"):
+        music(piece(), tokenizer="grid", max_length=16, programs=[52] * 8)
+
+
+def test_only_the_voices_to_keep_are_read():
+    made = create({"name": "music", "keep": [0]})
+    assert table(made.read(score(melody(60), melody(72, 71)))) == table(made.read(score(melody(72, 71))))
+    with pytest.raises(UnreadableItem, match="no such voice"):
+        create({"name": "music", "keep": [1]}).read(score(melody(60)))
+
+
 def test_long_streams_of_random_tokens_decode():
     made = music()
     for seed in range(20):
@@ -368,6 +451,8 @@ def test_wrong_options_are_refused():
         {"max_length": 0},
         {"programs": [129]},
         {"velocity": 3},
+        {"tokenizer": "grid", "velocities": 4},
+        {"keep": [-1]},
     ):
         with pytest.raises(InvalidRecipe):
             create({"name": "music", **wrong})

@@ -117,7 +117,7 @@ def viewed(target: Modality, section: ConditionSettings, parts: Parts, where: st
     Raises:
         InvalidRecipe: a column is named too, or the target is itself a representation.
         UnknownName: no such view.
-        Unsupported: the target is no tensor.
+        Unsupported: the view is of targets of another form.
     """
     plugin = section.view or {}
     if section.column is not None:
@@ -127,11 +127,11 @@ def viewed(target: Modality, section: ConditionSettings, parts: Parts, where: st
             f"{where}: a view cannot be taken of a representation", given=plugin, cure="train on the target itself"
         )
     view = views.create(plugin, f"{where}.view")
-    if target.form is not Form.TENSOR:
+    if target.form is not view.form:
         raise Unsupported(
             f"{where}: the view {plugin_name(plugin)} cannot be taken of this target",
             given=f"a target of form {target.form}",
-            allowed="tensors",
+            allowed=f"targets of form {view.form}",
         )
     described: dict[str, Any] = {"name": plugin_name(plugin), **plugin_options(plugin)}
     return Viewed(target, view.bind(parts), described)

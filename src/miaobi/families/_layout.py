@@ -56,8 +56,10 @@ class Layout:
 
     @property
     def port(self) -> Spec:
-        """What the network reads and writes."""
-        return Spec(Form.TOKENS, vocabulary=self.vocabulary, max_length=self.span)
+        """What the network reads and writes; interleaved streams are told where one token stands before them."""
+        told = {"streams": self.target.streams, "hold": self.target.hold} if self.begin is not None else {}
+        own = {} if self.slots else told
+        return Spec(Form.TOKENS, vocabulary=self.vocabulary, max_length=self.span, **own)  # type: ignore[arg-type]
 
     def sequence(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The whole sequence of each item.

@@ -18,6 +18,7 @@ from miaobi.errors import Unsupported
 from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._cross_entropy import head_loss, token_nats
+from miaobi.families._given import held
 from miaobi.families._guidance import require_guidable
 from miaobi.families._layout import Layout
 from miaobi.families._token_requests import PREFIXES, TokenEngine, complete, gather, make_requests
@@ -142,7 +143,8 @@ class Autoregressive(Family):
     ) -> list[Request]:
         """What the engine is asked for, one request a seed."""
         require_guidable(self.conditions, self.config.condition_drop, controls.guidance)
-        return make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
+        requests = make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
+        return held(requests, conditions, self.conditions, self.layout.outputs)
 
     def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Hidden states ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``."""

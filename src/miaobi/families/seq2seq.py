@@ -17,6 +17,7 @@ from torch import Tensor
 from miaobi.errors import UnknownName, Unsupported
 from miaobi.families import autoregressive
 from miaobi.families._base import Family, Ports
+from miaobi.families._given import held
 from miaobi.families._guidance import require_guidable
 from miaobi.families._layout import Layout
 from miaobi.families._token_requests import make_requests
@@ -30,7 +31,8 @@ class Seq2Seq(autoregressive.Autoregressive):
     """`Autoregressive` over the target alone; conditions, tokens or a tensor among them, enter through the network.
 
     Items are drawn, or searched for with the control ``beams``. Guidance goes from what the network writes when it
-    reads nothing to what it writes when it reads the conditions.
+    reads nothing to what it writes when it reads the conditions. A condition that is the target in part
+    (`Spec.partial`) comes back as it is, and the item is as long as it.
     """
 
     class Config(autoregressive.Autoregressive.Config):
@@ -93,6 +95,7 @@ class Seq2Seq(autoregressive.Autoregressive):
     ) -> list[Request]:
         require_guidable(self.conditions, self.config.condition_drop, controls.guidance)
         requests = make_requests(self.layout, {}, prefix, lengths, controls, seeds, self.tokenizer)
+        requests = held(requests, conditions, self.conditions, self.layout.outputs)
         sources = self._sources(conditions, len(seeds))
         if controls.guidance == 1:
             return [replace(one, source=source) for one, source in zip(requests, sources, strict=True)]

@@ -24,12 +24,12 @@ class Edit:
     """A file to edit, encoded.
 
     Attributes:
-        target: ``[1, C, *space]``, the file as the model's target; a text is ``[1, L]``.
+        target: one row, the file as the model's target; a text is ``[1, L]``.
         mask: ``[1, 1, *space]`` or ``[1, L]``, 1 where it is to be made anew; ``None``: no mask was given.
         text: of a text: what of it stays.
     """
 
-    target: Tensor
+    target: Field
     mask: Tensor | None
     text: Gapped | None = None
 
@@ -69,11 +69,16 @@ def read_edit(model: Model, edit: Path | str | None, mask: Path | str | None) ->
                 given=str(mask),
                 cure=f"mark it in the file itself: {MARK} (U+25A1)",
             )
-        return Edit(*read_gap(model.modality, Path(edit)))
-    if model.modality.form is not Form.TENSOR:
+        tokens, gap = read_gap(model.modality, Path(edit))
+        return Edit(Field(tokens), gap)
+    if model.modality.form is not Form.TENSOR and view_of(model) is None:
         return _text_edit(model, Path(edit), None if mask is None else Path(mask))
-    target = _values(model, Path(edit))
-    return Edit(target, None if mask is None else (_values(model, Path(mask)).mean(1, keepdim=True) > 0).float())
+    target = _field(model, Path(edit))
+    if mask is None:
+        return Edit(target, None)
+    if model.modality.form is not Form.TENSOR:
+        raise Unsupported("this model takes no mask", given=str(mask), cure="leave --mask out")
+    return Edit(target, (_field(model, Path(mask)).values.mean(1, keepdim=True) > 0).float())
 
 
 def view_of(model: Model) -> str | None:
@@ -89,23 +94,22 @@ def apply_edit(model: Model, edit: Edit, conditions: dict[str, Field], controls:
         Unsupported: a mask that the model has no use for, or one that it needs and was not given.
     """
     rows, device = len(seeds), model.family.device
-    target = edit.target.expand(rows, *edit.target.shape[1:]).to(device)
+    target = edit.target.map(lambda tensor: tensor.expand(rows, *tensor.shape[1:])).to(device)
     mask = None if edit.mask is None else edit.mask.expand(rows, *edit.mask.shape[1:]).to(device)
     name = view_of(model)
     if name is None:
         if mask is None:
             if not model.family.edits_whole:
                 raise Unsupported("this model fills in what a mask marks", cure="give a mask: --mask FILE")
-            mask = torch.ones_like(target[:, :1])
-        batch = Batch(Field(target), conditions=conditions, ids=torch.arange(rows))
+            mask = torch.ones_like(target.values[:, :1])
+        batch = Batch(target, conditions=conditions, ids=torch.arange(rows))
         return model.family.edit(batch, mask.bool(), controls=controls, seeds=seeds)  # type: ignore[operator, no-any-return]
     family = require(model.family, Sampling, "restoring a file")
-    view = model.conditions[name].view  # type: ignore[attr-defined]
-    told = conditions | {name: Field(view.given(target, mask))}
+    told = conditions | {name: model.conditions[name].given(target, mask)}  # type: ignore[attr-defined]
     samples: Samples = family.sample(told, controls=controls, seeds=seeds)
     if mask is None:
         return samples
-    return replace(samples, values=torch.where(mask.bool(), samples.values, target))
+    return replace(samples, values=torch.where(mask.bool(), samples.values, target.values))
 
 
 def _text_edit(model: Model, edit: Path, mask: Path | None) -> Edit:
@@ -118,9 +122,9 @@ def _text_edit(model: Model, edit: Path, mask: Path | None) -> Edit:
         )
     marks = None if mask is None else model.modality.read(mask)
     text = gapped(model.modality.read(edit), marks, tokenizer, model.family.target.max_length)
-    return Edit(torch.from_numpy(text.tokens)[None], torch.from_numpy(text.gaps)[None].float(), text)
+    return Edit(Field(torch.from_numpy(text.tokens)[None]), torch.from_numpy(text.gaps)[None].float(), text)
 
 
-def _values(model: Model, path: Path) -> Tensor:
+def _field(model: Model, path: Path) -> Field:
     modality = model.modality
-    return modality.collate([modality.encode(modality.read(path))]).values
+    return modality.collate([modality.encode(modality.read(path))])

@@ -14,7 +14,7 @@ import numpy as np
 
 from miaobi.modalities._score import DEFAULT_TEMPO, METRES, TEMPOS, Grid, note_table, tempo_of
 
-TokenizerName = Literal["remi", "tsd"]
+EventsName = Literal["remi", "tsd"]
 _TOKENIZERS = {"remi": miditok.REMI, "tsd": miditok.TSD}
 _PITCHES = 128
 
@@ -28,7 +28,9 @@ class NoteTokens:
         voices: number of distinct voices.
     """
 
-    def __init__(self, name: TokenizerName, grid: Grid, voices: int) -> None:
+    streams, hold = 1, None
+
+    def __init__(self, name: EventsName, grid: Grid, voices: int) -> None:
         self._tokenizer = _TOKENIZERS[name](_config(grid, voices))
         self._resolution = grid.resolution
         vocabulary: dict[str, int] = self._tokenizer.vocab
@@ -85,6 +87,10 @@ class NoteTokens:
             return tokens
         notes = np.flatnonzero(tokens[: limit + 1] >= self._first_note)
         return tokens[: notes[-1] if len(notes) else limit]
+
+    def longest(self, limit: int) -> int:
+        """Tokens of a piece that may have ``limit``."""
+        return limit
 
     def _spelt_out(self, tokens: np.ndarray) -> np.ndarray:
         """The ids of miditok: two for a note's voice and pitch."""

@@ -7,6 +7,7 @@ pitch at one time, so nothing merges when it is written and read again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,20 @@ def canonical(score: Any, grid: Grid) -> Any:
         (_rescaled(int(m.time), score.ticks_per_quarter, grid), int(m.numerator), int(m.denominator))
         for m in score.time_signatures
     ]
+    return assemble(voices, metres, tempo_of(score), grid)
+
+
+def only(score: Any, places: Sequence[int], grid: Grid) -> Any:
+    """A canonical score's voices at ``places``, those that it has.
+
+    Raises:
+        UnreadableItem: it has none of them.
+    """
+    chosen = [score.tracks[place] for place in sorted(set(places)) if place < len(score.tracks)]
+    if not chosen:
+        raise UnreadableItem("no such voice", given=f"{len(score.tracks)} voices", allowed=f"one of {list(places)}")
+    metres = [(int(m.time), int(m.numerator), int(m.denominator)) for m in score.time_signatures]
+    voices = [(bool(track.is_drum), int(track.program), note_table(track)) for track in chosen]
     return assemble(voices, metres, tempo_of(score), grid)
 
 

@@ -25,12 +25,12 @@ class Viewed(Modality):
         section: the view as the recipe names it, for a model's description.
     """
 
-    form = Form.TENSOR
     unit = "dimension"
 
     def __init__(self, inner: Modality, view: View, section: dict[str, Any]) -> None:
         super().__init__(Settings())
         self.inner, self.view, self.section = inner, view, section
+        self.form: Form = view.form  # type: ignore[misc]
         self.extensions = inner.extensions  # type: ignore[misc]
 
     @property
@@ -43,14 +43,18 @@ class Viewed(Modality):
 
     def taken(self, target: Field, seeds: Tensor) -> Field:
         """The view of a batch of targets."""
-        return Field(self.view(target.values, seeds))
+        return Field(self.view(target.values, seeds), lengths=target.lengths)
 
     def collate(self, arrays: Sequence[np.ndarray]) -> Field:
-        return Field(self.view.given(self.inner.collate(arrays).values))
+        return self.given(self.inner.collate(arrays))
+
+    def given(self, target: Field, mask: Tensor | None = None) -> Field:
+        """What a user gave, encoded as a target, as the view would have made it; see `View.given`."""
+        return Field(self.view.given(target.values, mask), lengths=target.lengths)
 
     def masked(self, arrays: Sequence[np.ndarray], mask: Tensor) -> Field:
         """`collate` with a mask ``[B, 1, *space]``, 1 where the target is to be made anew."""
-        return Field(self.view.given(self.inner.collate(arrays).values, mask))
+        return self.given(self.inner.collate(arrays), mask)
 
     def read(self, raw: Raw) -> Item:
         return self.inner.read(raw)

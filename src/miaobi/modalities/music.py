@@ -6,22 +6,25 @@ import base64
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from pydantic import Field as Value
+from pydantic import model_validator
 from symusic.core import ScoreTick
 from torch import Tensor
 
-from miaobi.errors import UnreadableItem
+from miaobi.errors import InvalidRecipe, UnreadableItem
 from miaobi.modalities import _minhash, _score, _synth
 from miaobi.modalities._base import Item, Modality, Raw, collate_tokens, quantiles, split_tokens
-from miaobi.modalities._events import NoteTokens, TokenizerName
+from miaobi.modalities._events import EventsName, NoteTokens
+from miaobi.modalities._grid import GridTokens
 from miaobi.modalities._midi import MAX_FILE_BYTES, read_midi
 from miaobi.modalities._roll import piano_roll
 from miaobi.modalities._state import fitted, read_json, write_json
 from miaobi.modalities._steps import steps
+from miaobi.modalities._vocabulary import Vocabulary
 from miaobi.modalities._voicing import Voicing
 from miaobi.types import Field, Form, Settings, Spec
 
@@ -45,7 +48,9 @@ class Music(Modality):
     class Config(Settings):
         """How notes become tokens."""
 
-        tokenizer: TokenizerName = "remi"
+        tokenizer: EventsName | Literal["grid"] = Value(
+            "remi", description="remi, tsd: notes one after another; grid: a token a voice and step, one note at a time"
+        )
         resolution: Literal[4, 6, 8, 12, 24] = Value(4, description="grid steps a quarter note; 12 keeps triplets too")
         longest: int = Value(16, ge=1, le=64, description="longest note, in quarters; longer ones are cut")
         velocities: int = Value(1, ge=1, le=32, description="loudness levels; with 1 notes carry none")
@@ -55,6 +60,17 @@ class Music(Modality):
             max_length=_score.MAX_VOICES,
             description="the voices, as General MIDI programs counted from 0, 128 for drums; default: the data's own",
         )
+        keep: list[Annotated[int, Value(ge=0, lt=_score.MAX_VOICES)]] = Value(
+            [],
+            max_length=_score.MAX_VOICES,
+            description="a piece's voices to keep, counted from 0, from high to low within a program; default: all",
+        )
+
+        @model_validator(mode="after")
+        def _agree(self) -> Self:
+            if self.tokenizer == "grid" and self.velocities > 1:
+                raise ValueError("the grid does not write loudness: leave velocities out, or choose remi or tsd")
+            return self
 
     form = Form.TOKENS
     unit = "event"
@@ -65,10 +81,11 @@ class Music(Modality):
         super().__init__(config)
         self._grid = _score.Grid(self.config.resolution, self.config.longest, self.config.velocities)
         self._voicing: Voicing | None = None
-        self._tokens: NoteTokens | None = None
+        self._tokens: Vocabulary | None = None
 
     def read(self, raw: Raw) -> Item:
-        return _score.canonical(_raw_score(raw), self._grid)
+        item = _score.canonical(_raw_score(raw), self._grid)
+        return _score.only(item, self.config.keep, self._grid) if self.config.keep else item
 
     def pack(self, item: Item) -> bytes:
         return _score.pack(item)
@@ -81,12 +98,15 @@ class Music(Modality):
 
         Raises:
             DataError: no item has a note, and the recipe names no programs.
+            InvalidRecipe: ``max_length`` has no room for a column of so many voices.
         """
         self._take(Voicing.of(items, self.config.programs))
 
     @property
     def spec(self) -> Spec:
-        return Spec(Form.TOKENS, vocabulary=self._vocabulary.size, max_length=self.config.max_length)
+        tokens = self._vocabulary
+        longest = tokens.longest(self.config.max_length)
+        return Spec(Form.TOKENS, vocabulary=tokens.size, max_length=longest, streams=tokens.streams, hold=tokens.hold)
 
     def encode(self, item: Item) -> np.ndarray:
         voiced = fitted(self._voicing, self).numbered(item, self._grid)
@@ -167,12 +187,22 @@ class Music(Modality):
         self._take(Voicing.from_json(read_json(folder / _STATE)))
 
     @property
-    def _vocabulary(self) -> NoteTokens:
+    def _vocabulary(self) -> Vocabulary:
         return fitted(self._tokens, self)
 
     def _take(self, voicing: Voicing) -> None:
         self._voicing = voicing
-        self._tokens = NoteTokens(self.config.tokenizer, self._grid, len(voicing))
+        self._tokens = _vocabulary(self.config, self._grid, len(voicing))
+
+
+def _vocabulary(config: Any, grid: _score.Grid, voices: int) -> Vocabulary:
+    if config.tokenizer != "grid":
+        return NoteTokens(config.tokenizer, grid, voices)
+    tokens = GridTokens(grid, voices)
+    if config.max_length < tokens.least:
+        allowed = f"at least {tokens.least} for {voices} voices"
+        raise InvalidRecipe("max_length has no room for music", given=config.max_length, allowed=allowed)
+    return tokens
 
 
 def _raw_score(raw: Raw) -> Any:

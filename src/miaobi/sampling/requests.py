@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from miaobi.sampling.constraints import Constraint
-from miaobi.sampling.contents import Contents
 from miaobi.sampling.logits import NEVER
 from miaobi.sampling.penalties import Repeats
 from miaobi.sampling.streaming import TextStream
@@ -42,6 +41,34 @@ class Output:
         return logits.masked_fill(banned, NEVER)
 
 
+class Guarding(Protocol):
+    """One request's place in what constrains it."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing may follow, where there is no end token to say so."""
+
+    def allowed(self) -> np.ndarray:
+        """Bool ``[size]``: which tokens may be drawn now."""
+
+    def admit(self, token: int) -> bool:
+        """Take a drawn token; false, and nothing changes, if it may not be."""
+
+    def known(self) -> int:
+        """A token that is sure to be admitted."""
+
+
+class Constraining(Protocol):
+    """What a request's drawn tokens must be: a text's form (`Constraint`), what it holds (`Contents`) or an item in part (`Given`)."""
+
+    def begin(self, limit: int) -> Guarding:
+        """For one request of at most ``limit`` drawn tokens.
+
+        Raises:
+            RequestError: it cannot be met within them.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One item to decode.
@@ -54,7 +81,7 @@ class Request:
         free: ``tokens`` with conditions absent, for guidance; needed where ``controls.guidance`` is not 1.
         shortest: tokens to draw before the end may be.
         bias: what is added to the logits of tokens.
-        constraint: what the drawn text must be or hold.
+        constraint: what is drawn must be or hold.
         watch: makes the text of what is drawn, which ends the request once it holds a stop string.
         source: what a network that reads its conditions is told (`ReadingNetwork.sources`), for all requests or none.
         free_source: the same with conditions absent.
@@ -68,7 +95,7 @@ class Request:
     free: tuple[int, ...] | None = None
     shortest: int = 0
     bias: Mapping[int, float] = field(default_factory=dict)
-    constraint: Constraint | Contents | None = None
+    constraint: Constraining | None = None
     watch: Callable[[], TextStream] | None = None
     source: Any = None
     free_source: Any = None

@@ -109,10 +109,22 @@ def test_rates_are_of_all_chords_and_the_floor_is_the_held_out_pieces() -> None:
     assert found["parallel_fifths"].value == pytest.approx(100 / 8)
     assert found["parallel_octaves"].value == pytest.approx(100 / 8)
     assert found["voice_crossings"].value == 0
+    assert found["violations"].value == pytest.approx(200 / 8)
     assert found["chords"].value == 4
     for figure in found.values():
         assert figure.floor == pytest.approx(figure.value)
         assert figure.interval[0] <= figure.value <= figure.interval[1]
+
+
+def test_all_rules_together_over_the_floor_are_the_ratio() -> None:
+    fifths = [72, 72, 74, 74], [67, 67, 69, 69], [64, 64, 62, 62], [48, 48, 50, 50]
+    crossed = [72, 72, 71, 72], [60, 69, 67, 67], [64, 65, 62, 64], [48, 53, 55, 48]
+    found = scored([piece(*fifths), piece(*crossed), piece(*CADENCE)], [piece(*fifths)] + [piece(*CADENCE)] * 2)
+    assert found["violations"].value == pytest.approx(300 / 12)
+    assert found["violations"].value / found["violations"].floor == pytest.approx(3 / 2)
+    rules = [found[rule] for rule in RULES]
+    assert sum(rule.value for rule in rules) == pytest.approx(found["violations"].value)
+    assert sum(rule.floor for rule in rules) == pytest.approx(found["violations"].floor)
 
 
 def test_samples_without_a_chord_have_no_rates() -> None:

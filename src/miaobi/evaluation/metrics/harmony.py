@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from miaobi.families import Family
     from miaobi.modalities import Modality
 
+_TOTAL = "violations"
 _UNITS = {
+    _TOTAL: "breaches of the five rules together a hundred chords",
     "parallel_fifths": "pairs of voices a hundred chords",
     "parallel_octaves": "pairs of voices a hundred chords, unisons among them",
     "voice_crossings": "pairs of voices a hundred chords",
@@ -32,6 +34,9 @@ _RANGES = ", ".join(f"{voice} {low}-{high}" for voice, (low, high) in RANGES.ite
 class Harmony(Metric):
     """Parallel fifths and octaves, crossed voices, voices out of range and wide leaps, a hundred chords of all pieces.
 
+    ``violations`` is all five together: its value over its floor says how often the samples break a rule where the
+    held-out pieces do once.
+
     Tracks are soprano, alto, tenor and bass in that order. A chord is a beat (a quarter note) on which at least two of
     them sound. Fifths and octaves are parallel where two voices are that far apart, octaves aside, on two beats in a
     row and both move the same way. The floor is the rate of the held-out pieces: Bach's own is not zero.
@@ -42,7 +47,7 @@ class Harmony(Metric):
     """
 
     figures: ClassVar[dict[str, Direction]] = {
-        **dict.fromkeys(RULES, Direction.LOWER),
+        **dict.fromkeys((_TOTAL, *RULES), Direction.LOWER),
         "chords": Direction.NEITHER,
     }
     paper: ClassVar[str] = (
@@ -62,7 +67,7 @@ class Harmony(Metric):
             raise Unsupported("part writing is of music", given=modality.name, cure="leave the metric out")
 
     def compute(self, context: Context) -> dict[str, Score]:
-        """Five rates and ``chords``; the latter alone where no sample has a chord.
+        """``violations``, its five parts and ``chords``; the latter alone where no sample has a chord.
 
         Raises:
             Unsupported: the held-out pieces have not four voices, or no chords.
@@ -75,13 +80,14 @@ class Harmony(Metric):
                 cure="leave the metric out",
             )
         found = np.array([counted(piece) for piece in context.generated_items])
-        rates = RULES if found[:, -1].any() else ()
+        rates = (_TOTAL, *RULES) if found[:, -1].any() else ()
         return {rule: self._rate(context, rule, found, real) for rule in rates} | {
             "chords": self._chords(context, found[:, -1], real[:, -1])
         }
 
     def _rate(self, context: Context, rule: str, found: np.ndarray, real: np.ndarray) -> Score:
-        (broken, chords), floor = (100 * found[:, RULES.index(rule)], found[:, -1]), real[:, RULES.index(rule)]
+        chosen = list(range(len(RULES))) if rule == _TOTAL else [RULES.index(rule)]
+        broken, chords, floor = 100 * found[:, chosen].sum(1), found[:, -1], real[:, chosen].sum(1)
         protocol = self.stamp(
             rule,
             context.sample_stamp(),

@@ -59,7 +59,7 @@ class Guarding(Protocol):
 
 
 class Constraining(Protocol):
-    """What a request's drawn tokens must be: a text's form (`Constraint`), what it holds (`Contents`) or an item in part (`Given`)."""
+    """What a request's drawn tokens must be: a text's form (`Constraint`) or contents, or an item in part (`Given`)."""
 
     def begin(self, limit: int) -> Guarding:
         """For one request of at most ``limit`` drawn tokens.

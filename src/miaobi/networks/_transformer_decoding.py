@@ -150,9 +150,10 @@ class TransformerCache:
     level: bool
 
     def __init__(self, weights: Weights, rows: int, span: int) -> None:
-        shape = (rows, weights.key_heads, span, weights.head_size)
+        # One position more than none: a compiled step takes a size of 1 for a constant.
+        shape = (rows, weights.key_heads, max(2, span), weights.head_size)
         self.weights, self.span, self.turns = weights, span, weights.turns(span)
-        self.places = torch.arange(span, device=weights.device)
+        self.places = torch.arange(max(2, span), device=weights.device)
         self.keys = [torch.zeros(shape, device=weights.device) for _ in weights.layers]
         self.values = [torch.zeros(shape, device=weights.device) for _ in weights.layers]
         self.lengths = torch.zeros(rows, dtype=torch.int64, device=weights.device)
@@ -188,6 +189,8 @@ class TransformerCache:
     @torch.no_grad()
     def prefill(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """See `TokenNetwork.prefill`."""
+        if tokens.shape[1] == 1:
+            return self.step(tokens[:, 0])
         width = torch.arange(tokens.shape[1], device=tokens.device)
         positions = self.lengths[:, None] + width
         rows, columns = (width < lengths[:, None]).nonzero(as_tuple=True)
@@ -229,7 +232,7 @@ class TransformerCache:
         if self.keys[0].dtype != compiled.dtype:
             self.keys, self.values = ([part.to(compiled.dtype) for part in parts] for parts in (self.keys, self.values))
         turn = torch.view_as_real(self.turns[self.lengths])
-        logits = compiled(tokens, turn, self.places[:end], self.lengths, self.keys, self.values)
+        logits = compiled(tokens, turn, self.places[: max(2, end)], self.lengths, self.keys, self.values)
         self.lengths = self.lengths + 1
         self.longest = end
         return logits
@@ -277,7 +280,7 @@ class TransformerCache:
         new = object.__new__(type(self))
         new.weights, new.keys, new.values, new.lengths, new.span = self.weights, keys, values, lengths, span
         new.turns = self.turns if span == self.span else self.weights.turns(span)
-        new.places = torch.arange(span, device=lengths.device)
+        new.places = torch.arange(max(2, span), device=lengths.device)
         new._measure()
         return new
 
@@ -304,4 +307,4 @@ def _paired(weight: Tensor, size: int) -> Tensor:
 
 
 def _extended(part: Tensor, span: int) -> Tensor:
-    return F.pad(part, (0, 0, 0, span - part.shape[2]))
+    return F.pad(part, (0, 0, 0, max(2, span) - part.shape[2]))

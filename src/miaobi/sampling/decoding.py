@@ -187,11 +187,13 @@ class Engine:
             active.fed = max(len(context) for context in active.contexts(limit))
         fresh = not any(active.drawn for active in new)
         span, sources = self._span(new, contexts), [source for active in new for source in active.sources()]
+        # Where rows under way have the room already, what is fed goes to them: it needs no more than it takes.
+        least = max(map(len, contexts)) if self._active and span <= self._room else span
         if sources[0] is None:
-            cache, logits = self.prefixes.feed(contexts, span, self._empty, keep=fresh)
+            cache, logits = self.prefixes.feed(contexts, least, self._empty, keep=fresh)
         else:
             # Contexts that are alike do not begin alike where each reads something of its own.
-            cache = self._empty(len(contexts), span)
+            cache = self._empty(len(contexts), least)
             cache.tell(sources)
             logits = feed(self.network, contexts, cache)
         return cache, logits, span

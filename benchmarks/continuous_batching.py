@@ -19,7 +19,7 @@ def main() -> None:
     """Time both, compiled and not; the target is of a server or a large job, which decodes compiled."""
     report = Report(
         "Continuous batching",
-        f"{SETS} sets of {REQUESTS} requests of 1 to {CONTEXT - 1} tokens, uniformly random; {SLOTS} at once; the model of "
+        f"{SETS} sets of {REQUESTS} requests of 1 to {CONTEXT - 1} tokens, uniform; {SLOTS} at once; the model of "
         f"cached decoding, bfloat16; tokens that were asked for a second; {machine()}",
         ["decoding", "fixed batches", "fixed, rows that ended let go", "continuous", "continuous / fixed"],
     )

@@ -34,6 +34,7 @@ def test_known_tokens_and_the_length_hold(known: list[int | None], seed: int) ->
     assert not {OUTPUT.end, OUTPUT.banned} & set(made[:-1])
 
 
+@pytest.mark.filterwarnings("ignore:no token was left to draw")
 def test_controls_that_forbid_a_known_token_do_not_move_it() -> None:
     known = [3, 3, None, 3, 3, None, 3, 3]
     for controls in ({"no_repeat_ngram": 1}, {"logit_bias": {3: -100.0}}, {"temperature": 0}):

@@ -68,7 +68,7 @@ def test_the_diversity_of_tokens_is_the_share_of_positions_that_differ():
 
 def test_a_run_says_that_its_posterior_has_collapsed(tmp_path):
     """A divergence that costs a thousand times what it should leaves the latent nothing to say."""
-    settings = recipe("vae", Form.TENSOR, tmp_path, steps=16, evaluate_every=16)
+    settings = recipe("vae", Form.TENSOR, tmp_path, steps=64, evaluate_every=64)
     settings["model"]["options"]["beta"] = 1000.0
     training.train(settings, run=tmp_path / "run", progress=False)
     said = (tmp_path / "run" / "metrics.jsonl").read_text()

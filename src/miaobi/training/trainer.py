@@ -15,6 +15,8 @@ from miaobi.training.state import Best
 
 _LOGGED = 100
 """Log lines in a run, at least; never fewer than one every `_LONGEST` steps."""
+_LEARNT = 40
+"""Steps in which a model has learnt nothing yet."""
 _LONGEST = 50
 
 
@@ -96,7 +98,7 @@ class Trainer:
             phase, _, figure = name.partition(".")
             if figure == "gradient_norm" and state.guards.see_gradient(phase, value):
                 session.notice(f"step {state.step}: the gradient of phase {phase} has vanished (norm {value:.1e})")
-            if figure == "active_units" and state.guards.see_units(phase, value, 4 * state.step > session.steps):
+            if figure == "active_units" and state.guards.see_units(phase, value, self._is_late()):
                 session.notice(
                     f"step {state.step}: the posterior has collapsed: no dimension of the latent is used; raise "
                     "free_bits, lower beta or, for sequences, raise word_dropout"
@@ -104,6 +106,10 @@ class Trainer:
         session.tracker.log(state.step, state.seconds, figures)
         session.reporter.update(state.step, next((v for k, v in figures.items() if k.endswith(".loss")), math.nan))
         return True
+
+    def _is_late(self) -> bool:
+        """Whether a model should have learnt something by now, in steps and as a share of the run."""
+        return self._session.state.step > max(_LEARNT, self._session.steps // 4)
 
     def _roll_back(self, phase: str) -> None:
         session = self._session

@@ -47,9 +47,9 @@ class Started:
 def take_weights(family: Family, model: Model, reference: str, modalities: Mapping[str, Modality]) -> Started:
     """Copy another model's weights into a freshly built family.
 
-    A model of the same family, or of one that this one translates, has to have the same shape, unless its tables of tokens
-    can be matched. Of another family, tensors of equal name and shape are taken. In a table of tokens (see `Spelling`) a
-    row is taken from the token that is spelled alike, whatever its number is there.
+    A model of the same family, or of one that this one translates, has to have the same shape, unless its tables of
+    tokens can be matched. Of another family, tensors of equal name and shape are taken. In a table of tokens (see
+    `Spelling`) a row is taken from the token that is spelled alike, whatever its number is there.
 
     Args:
         family: what starts.

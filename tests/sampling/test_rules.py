@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from miaobi.errors import InvalidRecipe, Unsupported
+from miaobi.errors import InvalidRecipe, RequestError, Unsupported
 from miaobi.evaluation.metrics._part_writing import RULES, counted
 from miaobi.families._token_requests import TokenEngine
 from miaobi.modalities import create, views
@@ -19,7 +19,7 @@ from miaobi.recipe import Recipe
 from miaobi.sampling.given import Given
 from miaobi.sampling.requests import Output
 from miaobi.sampling.rules import Both
-from miaobi.types import Field
+from miaobi.types import Batch, Field
 from tests.modalities.test_part_writing import music
 from tests.sampling.token_worlds import writer
 
@@ -28,10 +28,9 @@ MELODY = [[FIRST_PITCH + p, HOLD, HOLD, HOLD] for p in (72, 74, 76, 77, 76, 74, 
 
 
 @functools.cache
-def model(view: bool = True) -> Model:
-    modality = music()
+def model(family: str = "seq2seq") -> Model:
+    modality, view = music(), family == "seq2seq"
     network = {"name": "interleaved_recurrent" if view else "lstm"}
-    family = "seq2seq" if view else "autoregressive"
     section = {"family": family, "size": "tiny", "network": network}
     recipe = Recipe.load({"modality": "music", "data": {"source": "none"}, "model": section})
     torch.manual_seed(0)
@@ -85,13 +84,13 @@ def test_a_batch_is_its_items_alone() -> None:
             [seed],
             rules=True,
             temperature=0.8,
-        )  # type: ignore[index]
+        )
         assert torch.equal(alone[0], together[row])
     assert breaches(drawn(field, seeds, rules=True, best_of=3)) == dict.fromkeys(RULES, 0)
 
 
 def test_a_prompt_is_remembered() -> None:
-    family: Any = model(view=False).family
+    family: Any = model("autoregressive").family
     # Only the soprano has sung: on the next beat it may not leap more than an octave from there.
     start = [HOLD] * HEADER * VOICES + [FIRST_PITCH + 79, HOLD, HOLD, HOLD] + [HOLD] * 3 * VOICES
     prefix = Field(torch.tensor([start]).expand(40, -1), lengths=torch.full((40,), len(start)))
@@ -110,11 +109,18 @@ def test_what_has_no_rules_refuses_them() -> None:
         family.sample({}, controls=family.Controls(rules=True), seeds=torch.arange(1))
     with pytest.raises(Unsupported, match="leave rules out"):
         list(family.stream({}, controls=family.Controls(rules=True), seed=1))
-    engine = model(view=False).family.engine(1)  # type: ignore[operator]
+    engine = model("autoregressive").family.engine(1)
     bare = TokenEngine(engine.layout, engine.inner)
     with pytest.raises(Unsupported, match="tokenizer grid"):
         bare.add({}, controls=family.Controls(rules=True), seed=1)
     assert create("text").rules is None
+
+
+def test_a_gap_refuses_them() -> None:
+    family: Any = model("infilling").family
+    batch = Batch(Field(torch.zeros(1, 24, dtype=torch.int64), lengths=torch.tensor([24])))
+    with pytest.raises(RequestError, match="a gap has a suffix"):
+        family.edit(batch, torch.arange(24)[None] == 9, controls=family.Controls(rules=True), seeds=torch.arange(1))
 
 
 def test_a_search_refuses_them() -> None:

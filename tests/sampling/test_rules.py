@@ -79,12 +79,8 @@ def test_a_batch_is_its_items_alone() -> None:
     field, seeds = soprano(3, (0, 2, -3)), [5, 6, 7]
     together = drawn(field, seeds, rules=True, temperature=0.8)
     for row, seed in enumerate(seeds):
-        alone = drawn(
-            Field(field.values[row : row + 1], lengths=field.lengths[row : row + 1]),
-            [seed],
-            rules=True,
-            temperature=0.8,
-        )
+        one = Field(field.values[row : row + 1], lengths=torch.tensor([field.values.shape[1]]))
+        alone = drawn(one, [seed], rules=True, temperature=0.8)
         assert torch.equal(alone[0], together[row])
     assert breaches(drawn(field, seeds, rules=True, best_of=3)) == dict.fromkeys(RULES, 0)
 

@@ -128,3 +128,10 @@ def test_harmony_of_held_out_sopranos_is_measured_beside_the_held_out_pieces() -
     assert {"violations", "parallel_fifths", "chords"} <= set(found)
     assert found["chords"].value == found["chords"].floor == 12
     assert found["violations"].protocol["conditions"] == ["soprano"]
+
+
+def test_under_the_control_rules_no_rule_is_broken_and_the_score_says_so() -> None:
+    free, ruled = (evaluate(model("grid"), controls={"rules": rules}) for rules in (False, True))
+    assert free["violations"].value > 100
+    assert ruled["violations"].value == 0
+    assert ruled["violations"].protocol["controls"]["rules"] is True

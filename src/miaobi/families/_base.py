@@ -85,6 +85,8 @@ class Family(nn.Module, ABC):
     """Whether decoding steps are compiled; ``None``: where it pays back, which whoever loads a model to use it sets."""
     tokenizer: Any = None
     """The text of its tokens, where the target is text; whoever joins a family to its modality sets it."""
+    rules: Any = None
+    """What keeps drawn tokens to rules of the content, where its modality has any; set with ``tokenizer``."""
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ from miaobi.errors import RequestError
 from miaobi.sampling.beam import BeamControls
 from miaobi.sampling.decoding import Output, Request
 from miaobi.sampling.given import Given
+from miaobi.sampling.rules import Ruled
 from miaobi.types import Field, Spec
 
 
@@ -61,4 +62,6 @@ def _held(request: Request, name: str, tokens: list[int | None], output: Output)
             given=f"a prefix of {len(start)} tokens",
             cure="give the condition or the prefix, or cut the prefix from the same piece",
         )
-    return replace(request, constraint=Given(tokens[len(start) :], output))
+    given = Given(tokens[len(start) :], output)
+    ruled = request.constraint
+    return replace(request, constraint=replace(ruled, given=given) if isinstance(ruled, Ruled) else given)

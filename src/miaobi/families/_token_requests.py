@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from miaobi.errors import RequestError
+from miaobi.errors import RequestError, Unsupported
 from miaobi.families._layout import Layout
 from miaobi.sampling.beam import BeamControls, search
 from miaobi.sampling.decoding import Engine, Output, Request, Stepping, Token, decode
+from miaobi.sampling.requests import Constraining
+from miaobi.sampling.rules import Ruled, Rules
 from miaobi.sampling.spelling import Speller, Spelling
 from miaobi.sampling.streaming import TextStream
 from miaobi.sampling.token_controls import TokenControls
@@ -163,18 +165,20 @@ def make_requests(
     controls: TokenControls,
     seeds: Tensor,
     tokenizer: Speller | None = None,
+    rules: Rules | None = None,
 ) -> list[Request]:
     """One request a seed.
 
     Raises:
         RequestError: no seeds, a prefix as long as the item may be or of tokens that do not exist, a stream with
             nothing to start from, or controls that contradict the lengths.
-        Unsupported: controls of text without a ``tokenizer``.
+        Unsupported: controls of text without a ``tokenizer``, or the control ``rules`` without ``rules``.
     """
     rows = len(seeds)
     if rows == 0:
         raise RequestError("nothing to sample", given="0 seeds", allowed="at least 1")
     _require_possible(layout, controls)
+    _require_rules(controls, rules)
     heads = _lists(*layout.head(conditions, rows, torch.device("cpu")))
     guided = controls.guidance != 1 and bool(layout.slots)
     free = _lists(*layout.head({}, rows, torch.device("cpu"))) if guided else [None] * rows
@@ -186,7 +190,10 @@ def make_requests(
     for head, without, start, seed, cap in zip(heads, free, starts, seeds.tolist(), longest, strict=True):
         request = _request(head, without, start, seed, cap, controls)
         shortest = max(0, (controls.min_length or 0) - len(start))
-        constraint, watch = spelling.constraint(controls, after=bool(start)), spelling.watch(controls, start)
+        constraint: Constraining | None = spelling.constraint(controls, after=bool(start))
+        if controls.rules and rules is not None:
+            constraint = Ruled(rules, tuple(start), layout.outputs)
+        watch = spelling.watch(controls, start)
         requests.append(replace(request, shortest=shortest, bias=bias, constraint=constraint, watch=watch))
     return requests
 
@@ -246,6 +253,17 @@ def _require_possible(layout: Layout, controls: TokenControls) -> None:
             given=f"no_repeat_ngram = {size} for {least} tokens or more",
             allowed=f"up to {layout.outputs.size**size + size - 1} tokens",
             cure="raise no_repeat_ngram, or lower min_length or max_length",
+        )
+
+
+def _require_rules(controls: TokenControls, rules: Rules | None) -> None:
+    """Refuse the control ``rules`` where there are none."""
+    if controls.rules and rules is None:
+        raise Unsupported(
+            "there are no rules that these items could be kept to",
+            given="rules = true",
+            allowed="music for four voices with the tokenizer grid, loaded with its modality",
+            cure="leave rules out",
         )
 
 

@@ -143,7 +143,7 @@ class Autoregressive(Family):
     ) -> list[Request]:
         """What the engine is asked for, one request a seed."""
         require_guidable(self.conditions, self.config.condition_drop, controls.guidance)
-        requests = make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
+        requests = make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer, self.rules)
         return held(requests, conditions, self.conditions, self.layout.outputs)
 
     def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:

@@ -59,12 +59,10 @@ class Infilling(autoregressive.Autoregressive):
             seeds: ``[B]``.
 
         Raises:
-            RequestError: no run or several in an item, an item too long to put a token in, or stop strings.
+            RequestError: no run or several in an item, an item too long to put a token in, stop strings, or rules.
         """
         controls = controls or self.Controls()
-        if controls.stop:
-            cure = "leave stop out: the model says itself where a middle ends"
-            raise RequestError("a stop string would end the item before its suffix", given=controls.stop, cure=cure)
+        _check(controls)
         sides = [_sides(*row) for row in zip(*_lists(batch.target, mask), strict=True)]
         prefix = _padded([before for before, _ in sides])
         suffixes = [after for _, after in sides]
@@ -106,6 +104,16 @@ class Infilling(autoregressive.Autoregressive):
         free = None if request.free is None else opened(request.free)
         shortest = max(0, request.shortest - len(suffix))
         return replace(request, tokens=tokens, head=len(tokens), limit=room, free=free, shortest=shortest)
+
+
+def _check(controls: Any) -> None:
+    """Refuse what does not know of the suffix."""
+    if controls.stop:
+        cure = "leave stop out: the model says itself where a middle ends"
+        raise RequestError("a stop string would end the item before its suffix", given=controls.stop, cure=cure)
+    if controls.rules:
+        cure = "leave rules out"
+        raise RequestError("rules are of what stands before a token, and a gap has a suffix", given=True, cure=cure)
 
 
 def _cuts(target: Field, seeds: Tensor) -> tuple[Tensor, Tensor]:

@@ -134,7 +134,7 @@ class NGram(Family):
     ) -> list[Request]:
         """What the engine is asked for, one request a seed; what an absent label falls back to is counted anyway."""
         require_guidable(self.conditions, 1.0, controls.guidance)
-        return make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer)
+        return make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer, self.rules)
 
     def combine(self, labels: Tensor) -> Tensor:
         """One number a row for labels ``[B, conditions]``, `NONE` where any is absent (negative)."""

@@ -94,7 +94,7 @@ class Seq2Seq(autoregressive.Autoregressive):
         seeds: Tensor,
     ) -> list[Request]:
         require_guidable(self.conditions, self.config.condition_drop, controls.guidance)
-        requests = make_requests(self.layout, {}, prefix, lengths, controls, seeds, self.tokenizer)
+        requests = make_requests(self.layout, {}, prefix, lengths, controls, seeds, self.tokenizer, self.rules)
         requests = held(requests, conditions, self.conditions, self.layout.outputs)
         sources = self._sources(conditions, len(seeds))
         if controls.guidance == 1:

@@ -244,7 +244,7 @@ class SequenceVAE(Family):
             if name not in self.conditions:
                 cure = "use the conditions that the model was trained with"
                 raise UnknownName("condition", name, self.conditions, cure=cure)
-        requests = make_requests(self.layout, {}, prefix, lengths, controls, seeds, self.tokenizer)
+        requests = make_requests(self.layout, {}, prefix, lengths, controls, seeds, self.tokenizer, self.rules)
         told = {name: field.to(self.device) for name, field in conditions.items()} | {_LATENT: Field(z)}
         sources = self.decoder.sources(told, len(z))
         if controls.guidance == 1 or not self.conditions:

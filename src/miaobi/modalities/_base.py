@@ -69,6 +69,11 @@ class Modality(ABC):
         """How its tokens spell a text; ``None`` where they do not."""
         return None
 
+    @property
+    def rules(self) -> Any:
+        """What keeps drawn tokens to rules of the content (a `miaobi.sampling.rules.Rules`); ``None``: it has none."""
+        return None
+
     @abstractmethod
     def read(self, raw: Raw) -> Item:
         """The item in ``raw`` (a path, text, bytes, an array, or whatever a table holds), cleaned and normalised.

@@ -15,12 +15,12 @@ import numpy as np
 from miaobi.modalities._score import DEFAULT_METRE, DEFAULT_TEMPO, METRES, TEMPOS, Grid, note_table, tempo_of
 
 HOLD, REST = 0, 1
-_FIRST_PITCH = 2
-_PITCHES = 128
+FIRST_PITCH = 2
+PITCHES = 128
 _METRES = sorted(METRES)
-_FIRST_METRE = _FIRST_PITCH + _PITCHES
+_FIRST_METRE = FIRST_PITCH + PITCHES
 _FIRST_TEMPO = _FIRST_METRE + len(_METRES)
-_HEADER = 2
+HEADER = 2
 
 
 class GridTokens:
@@ -41,16 +41,16 @@ class GridTokens:
     hold = HOLD
 
     def __init__(self, grid: Grid, voices: int) -> None:
-        self.streams, self.least = voices, (_HEADER + 1) * voices
+        self.streams, self.least = voices, (HEADER + 1) * voices
         self._velocity = int(grid.levels()[-1])
 
     def encode(self, score: Any) -> np.ndarray:
         """``int64 [L]`` tokens of a canonical score whose tracks' programs are voice numbers."""
         if not len(score.tracks):
             return np.zeros(0, dtype=np.int64)
-        columns = np.full((_HEADER + int(score.end()), self.streams), HOLD, dtype=np.int64)
+        columns = np.full((HEADER + int(score.end()), self.streams), HOLD, dtype=np.int64)
         columns[0], columns[1] = _header(score)
-        body = columns[_HEADER:]
+        body = columns[HEADER:]
         body[0] = REST
         for track in score.tracks:
             _sing(body[:, int(track.program)], note_table(track))
@@ -59,15 +59,15 @@ class GridTokens:
     def decode(self, tokens: np.ndarray) -> tuple[dict[int, np.ndarray], list[tuple[int, int, int]], int]:
         """Notes ``[N, 4]`` by voice number, time signatures, and the tempo; what cannot be read is a hold."""
         columns = self._columns(tokens)
-        metre, tempo = _read_header(columns[:_HEADER])
-        body = columns[_HEADER:]
+        metre, tempo = _read_header(columns[:HEADER])
+        body = columns[HEADER:]
         notes = {voice: self._notes(body[:, voice]) for voice in range(self.streams)}
         return {voice: table for voice, table in notes.items() if len(table)}, [(0, *metre)], tempo
 
     def notes(self, tokens: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The voice numbers and pitches of the notes in ``int64 [L]`` tokens, each ``[N]``."""
         places = np.flatnonzero(self._onsets(tokens))
-        return places % self.streams, tokens[places] - _FIRST_PITCH
+        return places % self.streams, tokens[places] - FIRST_PITCH
 
     def transposed(self, tokens: np.ndarray, shift: int, drums: np.ndarray) -> np.ndarray:
         """A copy with pitches moved by ``shift`` semitones, except of the voices in ``drums [voices]`` bool."""
@@ -85,8 +85,8 @@ class GridTokens:
         return limit - limit % self.streams
 
     def _onsets(self, tokens: np.ndarray) -> np.ndarray:
-        places = np.arange(len(tokens)) >= _HEADER * self.streams
-        found: np.ndarray = places & (tokens >= _FIRST_PITCH) & (tokens < _FIRST_METRE)
+        places = np.arange(len(tokens)) >= HEADER * self.streams
+        found: np.ndarray = places & (tokens >= FIRST_PITCH) & (tokens < _FIRST_METRE)
         return found
 
     def _columns(self, tokens: np.ndarray) -> np.ndarray:
@@ -98,10 +98,10 @@ class GridTokens:
 
     def _notes(self, line: np.ndarray) -> np.ndarray:
         """A voice's notes ``[N, 4]`` from its tokens ``[steps]``."""
-        pitched = (line >= _FIRST_PITCH) & (line < _FIRST_METRE)
+        pitched = (line >= FIRST_PITCH) & (line < _FIRST_METRE)
         starts = np.flatnonzero(pitched | (line == REST))
         ends = np.append(starts[1:], len(line))
-        table = np.stack([starts, ends - starts, line[starts] - _FIRST_PITCH, np.full_like(starts, self._velocity)], 1)
+        table = np.stack([starts, ends - starts, line[starts] - FIRST_PITCH, np.full_like(starts, self._velocity)], 1)
         return table[pitched[starts]]
 
 
@@ -112,7 +112,7 @@ def _sing(line: np.ndarray, notes: np.ndarray) -> None:
     starts, ends = notes[:, 0], notes[:, 0] + notes[:, 1]
     silent = ends < np.append(starts[1:], len(line))
     line[ends[silent]] = REST
-    line[starts] = _FIRST_PITCH + notes[:, 2]
+    line[starts] = FIRST_PITCH + notes[:, 2]
 
 
 def _header(score: Any) -> tuple[int, int]:

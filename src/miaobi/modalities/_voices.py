@@ -1,4 +1,4 @@
-"""Vocal ranges: how much of a four-part piece lies where its voices can sing.
+"""The four voices of part writing: where each can sing, and the intervals that its rules are about.
 
 Ranges are those usual for amateur choirs in harmony textbooks (Kostka and Payne, "Tonal Harmony", chapter 5).
 """
@@ -12,6 +12,9 @@ from miaobi.modalities._score import note_table
 
 RANGES: Mapping[str, tuple[int, int]] = {"soprano": (60, 79), "alto": (55, 74), "tenor": (48, 67), "bass": (40, 60)}
 """Lowest and highest MIDI pitch of each voice, both included (C4 to G5, G3 to D5, C3 to G4, E2 to C4)."""
+OCTAVE = 12
+"""Semitones; a step of more is a wide leap."""
+FIFTH = 7
 
 
 def share_in_range(score: Any, ranges: Mapping[str, tuple[int, int]] = RANGES) -> dict[str, float]:

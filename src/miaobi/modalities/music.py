@@ -21,6 +21,7 @@ from miaobi.modalities._base import Item, Modality, Raw, collate_tokens, quantil
 from miaobi.modalities._events import EventsName, NoteTokens
 from miaobi.modalities._grid import GridTokens
 from miaobi.modalities._midi import MAX_FILE_BYTES, read_midi
+from miaobi.modalities._part_writing import VOICES, PartWriting
 from miaobi.modalities._roll import piano_roll
 from miaobi.modalities._state import fitted, read_json, write_json
 from miaobi.modalities._steps import steps
@@ -107,6 +108,13 @@ class Music(Modality):
         tokens = self._vocabulary
         longest = tokens.longest(self.config.max_length)
         return Spec(Form.TOKENS, vocabulary=tokens.size, max_length=longest, streams=tokens.streams, hold=tokens.hold)
+
+    @property
+    def rules(self) -> PartWriting | None:
+        """Those of part writing, of four voices on a grid."""
+        tokens = self._vocabulary
+        four = isinstance(tokens, GridTokens) and tokens.streams == VOICES
+        return PartWriting(self.config.resolution) if four else None
 
     def encode(self, item: Item) -> np.ndarray:
         voiced = fitted(self._voicing, self).numbered(item, self._grid)

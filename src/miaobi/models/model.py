@@ -34,7 +34,7 @@ class Model:
     supplies: dict[str, Model] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.family.tokenizer = self.modality.tokenizer
+        self.family.tokenizer, self.family.rules = self.modality.tokenizer, self.modality.rules
 
     def item(self, array: np.ndarray, controls: Any, prefix: np.ndarray | None = None) -> Item:
         """The item of a sample; a text without its first stop string and what follows.

@@ -31,8 +31,8 @@ class TokenControls(Settings):
     Applied in this order: guidance, repetition, bias, constraint, n-grams and least length, temperature, top-k, top-p,
     min-p. At most one of ``regex``, ``json_schema`` and ``choices`` constrains the text that is drawn (a prefix is not
     part of it), or ``keywords`` and ``lines`` say what it holds; both are kept to whatever the length: see `Constraint`
-    and `Contents`. Where n-grams and the least length leave nothing that may be drawn, they give way for that token,
-    with a warning.
+    and `Contents`. ``rules`` is the constraint of content that is no text: see `Ruled`. Where n-grams and the least
+    length leave nothing that may be drawn, they give way for that token, with a warning.
     """
 
     temperature: float = Value(1.0, ge=0, le=100, description="0 takes the most likely token")
@@ -62,6 +62,9 @@ class TokenControls(Settings):
     )
     lines: tuple[LineCount, LineCount] | None = Value(
         None, description="fewest and most lines that are not blank; one number is both"
+    )
+    rules: bool = Value(
+        False, description="keep to the content's rules, where it has any: part writing, for four voices on a grid"
     )
     best_of: int = Value(1, ge=1, le=64, description="draw this many and keep the one most likely a token")
     guidance: float = Value(1.0, ge=0, le=100, description="above 1 follows the conditions more, 0 ignores them")

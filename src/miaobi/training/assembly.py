@@ -50,8 +50,8 @@ class Assembly:
         self.compiled = False
         self.started: list[str] = []
         self.family: Family = self._build().to(processes.device).train()
-        for spelt in (self.family, self.family.shipped()):
-            spelt.tokenizer = prepared.modality.tokenizer
+        for drawing in (self.family, self.family.shipped()):
+            drawing.tokenizer, drawing.rules = prepared.modality.tokenizer, prepared.modality.rules
         self.phases = self.family.phases()
         _check(recipe, self.family)
         figures = [self.family.metric(prepared.target.form), *recipe.evaluate.metrics]

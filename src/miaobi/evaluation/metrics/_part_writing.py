@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from miaobi.modalities._score import note_table
-from miaobi.modalities._voices import RANGES
+from miaobi.modalities._voices import FIFTH, OCTAVE, RANGES
 
 VOICES = len(RANGES)
 RULES = ("parallel_fifths", "parallel_octaves", "voice_crossings", "out_of_range", "wide_leaps")
 _SILENT = -1
-_OCTAVE = 12
-_FIFTH = 7
 
 
 def counted(piece: Any) -> np.ndarray:
@@ -26,7 +24,7 @@ def counted(piece: Any) -> np.ndarray:
     beats = on_beats(piece)
     four = beats[:, :VOICES]
     chords = int(((four != _SILENT).sum(axis=1) > 1).sum())
-    broken = [parallels(four, _FIFTH), parallels(four, 0), crossings(four), outside(beats), leaps(piece)]
+    broken = [parallels(four, FIFTH), parallels(four, 0), crossings(four), outside(beats), leaps(piece)]
     return np.array([*broken, chords], dtype=np.float64)
 
 
@@ -52,7 +50,7 @@ def parallels(pitches: np.ndarray, interval: int) -> int:
     found = 0
     for high, low in _pairs(pitches):
         sounding = (high != _SILENT) & (low != _SILENT)
-        apart = sounding & (np.abs(high - low) % _OCTAVE == interval)
+        apart = sounding & (np.abs(high - low) % OCTAVE == interval)
         together = np.diff(high) * np.diff(low) > 0
         found += int((apart[:-1] & apart[1:] & together).sum())
     return found
@@ -78,9 +76,7 @@ def outside(pitches: np.ndarray) -> int:
 
 def leaps(piece: Any) -> int:
     """Steps of more than an octave from one onset of a voice to its next, rests aside; the highest note of an onset."""
-    return sum(
-        int((np.abs(np.diff(_line(note_table(track)))) > _OCTAVE).sum()) for track in list(piece.tracks)[:VOICES]
-    )
+    return sum(int((np.abs(np.diff(_line(note_table(track)))) > OCTAVE).sum()) for track in list(piece.tracks)[:VOICES])
 
 
 def has_four_voices(pieces: Sequence[Any]) -> bool:

@@ -56,7 +56,7 @@ def test_gaps_of_marks_are_filled_and_nothing_else_changes(text, kind):
 def test_a_mask_opens_the_tokens_that_it_marks_and_their_own_tokens_give_the_text_back(data, kind):
     text = data.draw(st.text(LETTERS + "the moon_", min_size=1, max_size=20))
     marks = data.draw(st.lists(st.booleans(), min_size=len(text), max_size=len(text)))
-    mask = "".join("_" if marked else "." for marked in marks)
+    mask = "".join("□" if marked else "." for marked in marks)
     if not any(marks):
         with pytest.raises(DataError, match="no gap"):
             gapped(text, mask, kind, 200)
@@ -84,3 +84,10 @@ def test_what_cannot_be_filled_in_is_refused():
         gapped("牀前明月光", "__", CHARACTERS, 20)
     with pytest.raises(DataError, match="shorter passage"):
         gapped("牀前明月_", None, CHARACTERS, 4)
+
+
+def test_a_mark_that_the_text_has_too_is_the_texts_own():
+    made = gapped("snake_case abc", "snake_case □bc", CHARACTERS, 200)
+    assert made.gaps.tolist() == [False] * 11 + [True, False, False]
+    made = gapped("snake_case abc", "snake_case _bc", CHARACTERS, 200)
+    assert made.gaps.tolist() == [False] * 11 + [True, False, False]

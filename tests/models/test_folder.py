@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from miaobi import modalities, models
-from miaobi.errors import CorruptFile, RunFolderError, SaveFailed, Unsupported
+from miaobi.errors import CorruptFile, InvalidRecipe, RunFolderError, SaveFailed, Unsupported
 from miaobi.models import Model
+from miaobi.models.folder import _compiling
 from miaobi.models.weights import load_into, tensors_of
 from miaobi.recipe import Recipe
 
@@ -107,3 +108,16 @@ def test_tied_tensors_are_stored_once_and_come_back_tied():
         load_into(other, {}, "here")
     with pytest.raises(CorruptFile, match="unexpected"):
         load_into(other, {**tensors, "2.weight": tensors["0.weight"]}, "here")
+
+
+@pytest.mark.parametrize(("said", "expected"), [("", None), ("auto", None), ("on", True), ("off", False)])
+def test_whether_decoding_is_compiled_is_asked_for(monkeypatch, said, expected):
+    monkeypatch.setenv("MIAOBI_COMPILE", said)
+    assert _compiling(torch.float32) is expected
+    assert _compiling(torch.bfloat16) is (expected if said else False)
+
+
+def test_an_unknown_wish_to_compile_is_refused(monkeypatch):
+    monkeypatch.setenv("MIAOBI_COMPILE", "yes")
+    with pytest.raises(InvalidRecipe, match=r"MIAOBI_COMPILE.*auto, on, off"):
+        _compiling(torch.float32)

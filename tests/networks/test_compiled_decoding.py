@@ -6,6 +6,7 @@ from torch._dynamo.utils import counters
 
 from miaobi.errors import Unsupported
 from miaobi.networks._base import replace_rows
+from miaobi.networks._compiled_decoding import _kept, _stamp
 from miaobi.networks.transformer import Transformer
 from miaobi.types import Form, Spec
 
@@ -63,11 +64,13 @@ def test_rows_that_join_and_are_written_over_go_on_as_alone(compiled):
     net, _ = compiled
     plain = network()
     fast, slow = begun(net, 3), begun(plain, 3)
+    assert net.steps_compiled(fast, 3)
     for tokens in told(6, 3):
         net.step(tokens, fast), plain.step(tokens, slow)
     places = torch.tensor([2, 0])
     fast, slow = (replace_rows(cache, places, begun(one, 2)) for one, cache in ((net, fast), (plain, slow)))
     fast, slow = fast.join(begun(net, 1)), slow.join(begun(plain, 1))
+    assert fast.compiled is not None
     assert fast.lengths.tolist() == slow.lengths.tolist() == [2, 8, 1, 1]
     for tokens in told(6, 4):
         torch.testing.assert_close(net.step(tokens, fast), plain.step(tokens, slow), atol=2e-4, rtol=1e-4)
@@ -85,6 +88,28 @@ def test_weights_that_change_are_not_decoded_with_as_they_were(compiled):
         assert not net.steps_compiled(fresh, 2)
     finally:
         net.norm.weight.div_(1.5)
+
+
+@torch.no_grad()
+def test_who_does_not_ask_gets_plain_steps(compiled, monkeypatch):
+    net, weights = compiled
+    monkeypatch.setattr(type(weights.compiled), "__call__", lambda *_args: pytest.fail("a compiled step"))
+    cache = begun(net, 2)
+    net.step(told(1, 2)[0], cache)
+
+
+@torch.no_grad()
+def test_training_forgets_what_was_compiled():
+    net = network()
+    cache = net.new_cache(2, SPAN, torch.float32)
+    cache.weights.compiled = object()
+    _kept[net] = _stamp(net), cache.weights
+    assert net.new_cache(2, SPAN, torch.float32).weights is cache.weights
+    # As a fused optimiser writes: without a trace in the parameter's version.
+    net.train()
+    net.norm.weight.data.mul_(2)
+    net.eval()
+    assert net.new_cache(2, SPAN, torch.float32).weights is not cache.weights
 
 
 def test_what_the_compiler_trips_over_is_said(monkeypatch):

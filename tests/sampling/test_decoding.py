@@ -172,3 +172,10 @@ def test_a_place_is_written_over_without_copying_the_others(monkeypatch):
     keys = shared._cache.keys[0].data_ptr()
     shared.add([request(2, limit=4)])
     assert shared._cache.keys[0].data_ptr() == keys
+
+
+def test_a_request_after_guided_ones_that_slid_has_its_room():
+    net = network(span=12)
+    shared = engine(net, slots=1)
+    wanted = [request(0, limit=25, guidance=2.0), request(1, limit=9)]
+    assert [tokens for tokens, _ in decode(shared, wanted)] == [decode(engine(net), [one])[0][0] for one in wanted]

@@ -48,7 +48,19 @@ def _held(request: Request, name: str, tokens: list[int | None], output: Output)
             given=f"beams = {controls.beams}",
             cure="leave beams out; best_of or a lower temperature finds likelier items too",
         )
-    if request.shortest > len(tokens):
+    if isinstance(request.constraint, Given) or (isinstance(request.constraint, Ruled) and request.constraint.given):
+        raise RequestError(
+            "two conditions give parts of the item",
+            given=name,
+            cure="leave one of them out, or train with one condition that gives both",
+        )
+    if request.constraint is not None and not isinstance(request.constraint, Ruled):
+        raise RequestError(
+            f"the condition {name} says what the item is, and so does another constraint",
+            given=name,
+            cure="leave the constraint out",
+        )
+    if request.shortest > len(tokens) - len(request.tokens) + request.head:
         raise RequestError(
             f"the condition {name} says how long the item is",
             given=f"min_length = {controls.min_length}",

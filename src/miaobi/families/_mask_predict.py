@@ -53,7 +53,7 @@ def _draw(logits: Tensor, drawn: Tensor, controls: Any) -> tuple[Tensor, Tensor]
 
 
 def _shaped(logits: Tensor, controls: Any) -> Tensor:
-    shaped = logits / controls.temperature
+    shaped = shaping.tempered(logits, controls.temperature)
     rows = torch.ones(len(logits), device=logits.device)
     if controls.top_k is not None:
         shaped = shaping.keep_top_k(shaped, rows.long() * controls.top_k)

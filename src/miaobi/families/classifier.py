@@ -17,7 +17,7 @@ from torch import Tensor
 from miaobi.families import _base
 from miaobi.families._base import refuse_prefix
 from miaobi.families._reading import ReadingConfig, ReadingFamily
-from miaobi.sampling.logits import draw
+from miaobi.sampling.logits import draw, tempered
 from miaobi.sampling.noise import uniform
 from miaobi.types import Batch, Bound, Field, Form, Loss, Samples, Spec
 
@@ -80,5 +80,7 @@ class Classifier(ReadingFamily):
         refuse_prefix(prefix, "a classifier")
         temperature = (controls or self.Controls()).temperature
         log_probs = self.said(conditions, len(seeds)).log_softmax(1)
-        classes = log_probs.argmax(1) if temperature == 0 else draw(log_probs / temperature, uniform(seeds, "class"))
+        classes = (
+            log_probs.argmax(1) if temperature == 0 else draw(tempered(log_probs, temperature), uniform(seeds, "class"))
+        )
         return Samples(classes, log_probs=log_probs.gather(1, classes[:, None])[:, 0])

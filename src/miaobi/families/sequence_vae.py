@@ -20,6 +20,7 @@ from miaobi.errors import UnknownName, Unsupported
 from miaobi.families import _base
 from miaobi.families._base import Family, FamilyConfig, Ports
 from miaobi.families._cross_entropy import head_loss, token_nats
+from miaobi.families._guidance import require_guidable
 from miaobi.families._layout import Layout
 from miaobi.families._posteriors import Posterior, active_units, charged, follow, moments_of
 from miaobi.families._priors import PriorName, make_prior
@@ -240,6 +241,7 @@ class SequenceVAE(Family):
         controls: Controls,
         seeds: Tensor,
     ) -> list[Request]:
+        require_guidable(self.conditions, self.config.condition_drop, controls.guidance)
         for name in conditions:
             if name not in self.conditions:
                 cure = "use the conditions that the model was trained with"

@@ -102,7 +102,8 @@ def _masked(text: str, mask: str, tokenizer: Tokenizer) -> Gapped:
         )
     tokens = tokenizer.encode(text)
     ends = [tokenizer.covered(text, count) for count in range(len(tokens) + 1)]
-    marked = [letter in MARKS for letter in mask]
+    # A mark of the mask that the text has in the same place is the text's own, unless no text has such a letter.
+    marked = [mark == MARKS[-1] or (mark in MARKS and mark != letter) for letter, mark in zip(text, mask, strict=True)]
     # Of a character in several tokens only the first moves the end; the others belong to it too.
     spans = [(max(0, min(start, end - 1)), end) for start, end in itertools.pairwise(ends)]
     gaps = np.array([any(marked[start:end]) for start, end in spans], dtype=np.bool_)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 
 from miaobi import families, modalities
-from miaobi.errors import CorruptFile, RunFolderError, SaveFailed, Unsupported
+from miaobi.errors import CorruptFile, InvalidRecipe, RunFolderError, SaveFailed, Unsupported
 from miaobi.modalities import Modality, Represented, Viewed, views
 from miaobi.models.codec import PartCodec
 from miaobi.models.construct import describe, rebuild
@@ -146,8 +147,21 @@ def _load(folder: Path, saved: Mapping[str, Any], depth: int) -> Model:
     load_into(family, read_tensors(weights), str(weights))
     info = dict(saved.get("info", {}))
     family.precision = _precision(info)
-    family.compiling = None
+    family.compiling = _compiling(family.precision)
     return Model(family.eval(), modality, conditions, info, parts, supplies)
+
+
+def _compiling(precision: torch.dtype) -> bool | None:
+    """As ``MIAOBI_COMPILE`` says; by default where it pays back and rounds alike, so in float32.
+
+    Raises:
+        InvalidRecipe: it says something else.
+    """
+    said = os.environ.get("MIAOBI_COMPILE", "")
+    settings = {"": None if precision is torch.float32 else False, "auto": None, "on": True, "off": False}
+    if said not in settings:
+        raise InvalidRecipe("MIAOBI_COMPILE is unknown", given=said, allowed="auto, on, off", cure="unset it")
+    return settings[said]
 
 
 def _precision(info: Mapping[str, Any]) -> torch.dtype:

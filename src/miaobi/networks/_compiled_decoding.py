@@ -53,6 +53,11 @@ def compile_steps(network: Transformer, weights: Weights, rows: int) -> None:
     _kept[network] = _stamp(network), weights
 
 
+def forget_steps(network: nn.Module) -> None:
+    """Let go of what was compiled: optimisers may change weights without a trace."""
+    _kept.pop(network, None)
+
+
 def _stamp(network: nn.Module) -> _Stamp:
     """Changes when a parameter is written to or replaced."""
     return tuple((parameter.data_ptr(), parameter._version) for parameter in network.parameters())
@@ -69,12 +74,11 @@ class CompiledSteps:
     def __init__(self, network: Transformer, dtype: torch.dtype) -> None:
         self.dtype = dtype
         self._step = _Step(network, dtype).eval()
-        self._graphs: dict[bool, Any] = {}
-        self._threads = torch.get_num_threads()
+        self._graphs: dict[tuple[bool, int], Any] = {}
 
     def ready(self, rows: int) -> bool:
         """Whether a step of so many rows is compiled, for as many threads as there are now."""
-        return (rows > 1) in self._graphs and self._threads == torch.get_num_threads()
+        return _kind(rows) in self._graphs
 
     @torch.no_grad()
     def compile(self, rows: int) -> None:
@@ -98,12 +102,11 @@ class CompiledSteps:
                 given=" ".join(str(error).split()[:_WORDS]) or type(error).__name__,
                 cure="install a C++ compiler, or decode without compilation",
             ) from error
-        self._graphs[several] = graph
-        self._threads = torch.get_num_threads()
+        self._graphs[_kind(rows)] = graph
 
     def drop(self, rows: int) -> None:
         """Forget the graph for so many rows."""
-        self._graphs.pop(rows > 1, None)
+        self._graphs.pop(_kind(rows), None)
 
     def __call__(
         self,
@@ -125,7 +128,7 @@ class CompiledSteps:
             keys: a layer ``[R, key heads, S, head]`` in the dtype, contiguous; changed in place.
             values: as ``keys``.
         """
-        return self._graphs[len(tokens) > 1](tokens, turn, places, lengths, keys, values)  # type: ignore[no-any-return]
+        return self._graphs[_kind(len(tokens))](tokens, turn, places, lengths, keys, values)  # type: ignore[no-any-return]
 
     def _example(self, rows: int, several: bool) -> tuple[Any, ...]:
         step = self._step
@@ -139,6 +142,11 @@ class CompiledSteps:
         for tensor in (tokens, turn, lengths, *keys, *values) if several else ():
             torch._dynamo.mark_dynamic(tensor, 0)
         return tokens, turn, places, lengths, keys, values
+
+
+def _kind(rows: int) -> tuple[bool, int]:
+    """What a graph is for: several rows or one, and as many threads as there are."""
+    return rows > 1, torch.get_num_threads()
 
 
 class _Layer(nn.Module):

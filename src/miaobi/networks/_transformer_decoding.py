@@ -148,6 +148,8 @@ class TransformerCache:
 
     longest: int
     level: bool
+    compiled: CompiledSteps | None = None
+    """What its steps go through, where whoever steps asked for it."""
 
     def __init__(self, weights: Weights, rows: int, span: int) -> None:
         # One position more than none: a compiled step takes a size of 1 for a constant.
@@ -214,9 +216,8 @@ class TransformerCache:
         """See `TokenNetwork.step`."""
         end = self.longest + 1
         self._require(end)
-        compiled = self.weights.compiled
-        if compiled is not None and compiled.ready(len(tokens)):
-            return self._compiled_step(compiled, tokens, end)
+        if self.compiled is not None and self.compiled.ready(len(tokens)):
+            return self._compiled_step(self.compiled, tokens, end)
         turn, place, mask = self._level_step() if self.level else self._ragged_step()
         x = self._embed(tokens)
         for index, layer in enumerate(self.weights.layers):
@@ -279,6 +280,7 @@ class TransformerCache:
     def _replaced(self, keys: list[Tensor], values: list[Tensor], lengths: Tensor, span: int) -> Self:
         new = object.__new__(type(self))
         new.weights, new.keys, new.values, new.lengths, new.span = self.weights, keys, values, lengths, span
+        new.compiled = self.compiled
         new.turns = self.turns if span == self.span else self.weights.turns(span)
         new.places = torch.arange(max(2, span), device=lengths.device)
         new._measure()

@@ -9,12 +9,14 @@ network starts as its embedding followed by its head.
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 
 from miaobi.networks._attention import same_segment
 from miaobi.networks._base import SizeTable, TokenNetwork, embed_tokens
-from miaobi.networks._compiled_decoding import compile_steps, weights_of
+from miaobi.networks._compiled_decoding import compile_steps, forget_steps, weights_of
 from miaobi.networks._tokens import new_embedding, new_head, require_token_ports
 from miaobi.networks._transformer_decoding import TransformerCache
 from miaobi.networks._transformer_layers import Layer, Norm, Tables, TransformerConfig
@@ -70,6 +72,12 @@ class Transformer(TokenNetwork):
             x = layer(x, tables, mask)
         return self.norm(x)  # type: ignore[no-any-return]
 
+    def train(self, mode: bool = True) -> Self:
+        """Steps that were compiled are those of the weights before training."""
+        if mode:
+            forget_steps(self)
+        return super().train(mode)
+
     def new_cache(self, rows: int, span: int, dtype: torch.dtype | None = None) -> TransformerCache:
         return TransformerCache(weights_of(self, dtype or self.head.dtype), rows, span)
 
@@ -80,16 +88,18 @@ class Transformer(TokenNetwork):
         return cache.step(tokens)
 
     def compile_steps(self, cache: TransformerCache, rows: int) -> None:
-        """Compile `step` over ``cache`` and those made from it, for one row or for any number above one.
+        """Compile `step` over ``cache`` and those selected and joined from it, for one row or for any number above one.
 
         Raises:
             Unsupported: another device than a processor, no compiler, or one that fails.
         """
         compile_steps(self, cache.weights, rows)
+        cache.compiled = cache.weights.compiled
 
     def steps_compiled(self, cache: TransformerCache, rows: int) -> bool:
-        """Whether `step` over so many rows is compiled."""
-        return cache.weights.compiled is not None and cache.weights.compiled.ready(rows)
+        """Whether `step` over so many rows is compiled; ``cache`` uses it from now on."""
+        cache.compiled = cache.weights.compiled
+        return cache.compiled is not None and cache.compiled.ready(rows)
 
     def drop_steps(self, cache: TransformerCache, rows: int) -> None:
         """Go on without the compiled step for so many rows."""

@@ -158,9 +158,10 @@ class Engine:
 
     def _admit(self, new: list[Active]) -> None:
         """Prefill requests and put their rows in place of finished ones, or else behind those under way."""
-        cache, logits, span = self._prefilled(new)
         finished = [row for row, active in enumerate(self._active) if active.done]
-        if len(new) <= len(finished) and all(active.width == 1 for active in (*self._active, *new)):
+        replaced = len(new) <= len(finished) and all(active.width == 1 for active in (*self._active, *new))
+        cache, logits, span = self._prefilled(new, joining=replaced or len(finished) < len(self._active))
+        if replaced:
             self._replace(finished[: len(new)], new, cache, logits)
             self._room = max(span, self._room)
         else:
@@ -179,16 +180,18 @@ class Engine:
         for place, active in zip(places, new, strict=True):
             self._active[place] = active
 
-    def _prefilled(self, new: list[Active]) -> tuple[Any, Tensor, int]:
-        """A row a request (two where it is guided), the logits after each, and the longest that a row may become."""
+    def _prefilled(self, new: list[Active], *, joining: bool) -> tuple[Any, Tensor, int]:
+        """A row a request (two where it is guided), the logits after each, and the longest that a row may become.
+
+        Rows that are ``joining`` others, which have the room already, are given no more than what is fed takes.
+        """
         limit = self.network.limit
         contexts = [tuple(context) for active in new for context in active.contexts(limit)]
         for active in new:
             active.fed = max(len(context) for context in active.contexts(limit))
         fresh = not any(active.drawn for active in new)
         span, sources = self._span(new, contexts), [source for active in new for source in active.sources()]
-        # Where rows under way have the room already, what is fed goes to them: it needs no more than it takes.
-        least = max(map(len, contexts)) if self._active and span <= self._room else span
+        least = max(map(len, contexts)) if joining and span <= self._room else span
         if sources[0] is None:
             cache, logits = self.prefixes.feed(contexts, least, self._empty, keep=fresh)
         else:

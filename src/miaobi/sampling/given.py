@@ -26,7 +26,9 @@ class Given:
 
     def __init__(self, tokens: Sequence[int | None], output: Output) -> None:
         for token in tokens:
-            if token is not None and (not 0 <= token < output.size or token in (output.end, output.banned)):
+            if token is not None and (
+                not 0 <= token < output.size or token in (output.end, output.banned, output.unknown)
+            ):
                 raise RequestError("a given token does not exist", given=token, allowed=f"0 to {output.size - 1}")
         self.tokens, self.output = tuple(tokens), output
 
@@ -61,7 +63,7 @@ class GivenGuard:
 
     def admit(self, token: int) -> bool:
         """Take a drawn token; false, and nothing changes, if another one is given."""
-        if not self.allowed()[token]:
+        if not 0 <= token < self._output.size or not self.allowed()[token]:
             return False
         self._at += 1
         self.finished = self._at >= len(self._tokens) and self._output.end is None

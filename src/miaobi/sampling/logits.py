@@ -10,6 +10,13 @@ import torch
 from torch import Tensor
 
 NEVER = float("-inf")
+COLDEST = 1e-30
+"""Temperatures below count as this one: a division by them leaves float32."""
+
+
+def tempered(logits: Tensor, temperature: float) -> Tensor:
+    """``logits [..., V]`` under one temperature above 0, the largest at 0."""
+    return (logits - logits.amax(-1, keepdim=True)) / max(temperature, COLDEST)
 
 
 def penalise_repetition(logits: Tensor, seen: Tensor, penalty: Tensor) -> Tensor:

@@ -44,7 +44,7 @@ class Compilable(Protocol):
         ...
 
     def steps_compiled(self, cache: Any, rows: int) -> bool:
-        """Whether a step over so many rows is compiled."""
+        """Whether a step over so many rows is compiled, in which case ``cache`` uses it from now on."""
         ...
 
     def drop_steps(self, cache: Any, rows: int) -> None:
@@ -118,6 +118,10 @@ class Steps:
             return False
         saved = max(self._spent, left * statistics.median(plain)) * self.known.saved
         return saved > _MARGIN * self.known.cost
+
+    def bought(self) -> None:
+        """What was spent counts no more: for other weights it is weighed anew."""
+        self._spent = 0.0
 
     def note(self, seconds: float, *, compiled: bool) -> None:
         """Record a step."""
@@ -194,6 +198,7 @@ class Pace:
 
     def _compile(self, network: Any, cache: Any, rows: int) -> None:
         start = time.perf_counter()
+        self._kind(rows > 1).bought()
         try:
             network.compile_steps(cache, rows)
         except Unsupported as error:

@@ -21,8 +21,6 @@ LineCount = Annotated[int, Value(ge=0, le=1000)]
 _MOST_LETTERS = 100_000
 """Of all choices together: a grammar of them is searched for ways to finish."""
 _MOST_BIASES = 1000
-_COLDEST = 1e-30
-"""Temperatures below are as this one: float32 does not know much smaller numbers."""
 
 
 class TokenControls(Settings):
@@ -133,7 +131,7 @@ class Chooser:
             return torch.tensor(values, device=device)
 
         self.greedy = column([c.temperature == 0 for c in controls])
-        self.temperature = column([max(c.temperature, _COLDEST) if c.temperature else 1.0 for c in controls])
+        self.temperature = column([max(c.temperature, shaping.COLDEST) if c.temperature else 1.0 for c in controls])
         self.top_k = column([c.top_k or 10**7 for c in controls])
         self.top_p = column([c.top_p for c in controls])
         self.min_p = column([c.min_p for c in controls])

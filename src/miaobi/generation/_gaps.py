@@ -19,6 +19,8 @@ from miaobi.errors import DataError
 from miaobi.modalities._tokenizers import Tokenizer
 
 MARKS = "_□"
+_PART, _BYTES = "\ufffd", 4
+"""What part of a character is read as, and the most bytes that one has."""
 _RUNS = re.compile(f"([{MARKS}]+)")
 
 
@@ -107,6 +109,8 @@ def _masked(text: str, mask: str, tokenizer: Tokenizer) -> Gapped:
     # Of a character in several tokens only the first moves the end; the others belong to it too.
     spans = [(max(0, min(start, end - 1)), end) for start, end in itertools.pairwise(ends)]
     gaps = np.array([any(marked[start:end]) for start, end in spans], dtype=np.bool_)
+    for group in _whole(text, tokens, ends, tokenizer):
+        gaps[group] = gaps[group].any()
     pieces: list[str | int] = []
     for index, is_gap in enumerate(gaps.tolist()):
         last = pieces[-1] if pieces else None
@@ -116,6 +120,17 @@ def _masked(text: str, mask: str, tokenizer: Tokenizer) -> Gapped:
         else:
             pieces[-1:] = [last + kept] if isinstance(last, str) else [*pieces[-1:], kept]
     return Gapped(tuple(pieces), np.where(gaps, 0, tokens), gaps)
+
+
+def _whole(text: str, tokens: np.ndarray, ends: list[int], tokenizer: Tokenizer) -> list[slice]:
+    """Runs of tokens that begin and end between characters: a token may end with a part of one."""
+    starts = [0]
+    for place in range(1, len(tokens)):
+        written = tokenizer.decode(tokens[max(0, place - _BYTES) : place])
+        unknown = int(tokens[place - 1]) == tokenizer.unknown
+        if unknown or not written.endswith(_PART) or text[: ends[place]].endswith(_PART):
+            starts.append(place)
+    return [slice(start, end) for start, end in itertools.pairwise([*starts, len(tokens)])]
 
 
 def _joined(parts: list[np.ndarray], dtype: type[np.generic]) -> np.ndarray:

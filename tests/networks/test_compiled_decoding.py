@@ -94,8 +94,9 @@ def test_weights_that_change_are_not_decoded_with_as_they_were(compiled):
 def test_who_does_not_ask_gets_plain_steps(compiled, monkeypatch):
     net, weights = compiled
     monkeypatch.setattr(type(weights.compiled), "__call__", lambda *_args: pytest.fail("a compiled step"))
-    cache = begun(net, 2)
-    net.step(told(1, 2)[0], cache)
+    cache, plain = begun(net, 2), network()
+    logits = net.step(told(1, 2)[0], cache)
+    torch.testing.assert_close(logits, plain.step(told(1, 2)[0], begun(plain, 2)))
 
 
 @torch.no_grad()

@@ -180,12 +180,14 @@ class Condition(_Tensors):
         vector: ``[B, D]``.
         sequence: ``[B, S, D]``.
         mask: ``[B, S]`` bool, true at real positions of ``sequence``.
+        tokens: ``[B, S]`` int64, the token of the target that each position of ``sequence`` spells, or -1.
         spatial: ``[B, C, *space]``.
     """
 
     vector: Tensor | None = None
     sequence: Tensor | None = None
     mask: Tensor | None = None
+    tokens: Tensor | None = None
     spatial: Tensor | None = None
 
 

@@ -13,9 +13,9 @@ PORT = Spec(Form.TOKENS, vocabulary=20, max_length=40)
 CONDITIONS = {
     "label": Spec(Form.LABEL, vocabulary=3),
     "sound": Spec(Form.TENSOR, channels=2, space=(16,)),
-    "text": Spec(Form.TOKENS, vocabulary=15, max_length=8),
+    "text": Spec(Form.TOKENS, vocabulary=15, max_length=8, shared=True),
 }
-SHAPES = [{}, {"depth": 1}, {"depth": 3, "score": "additive"}, {"encoder_depth": 0}]
+SHAPES = [{}, {"depth": 1}, {"depth": 3, "score": "additive"}, {"encoder_depth": 0}, {"copying": True}]
 
 
 def network(conditions=CONDITIONS, **options):

@@ -12,10 +12,16 @@ PORT = Spec(Form.TOKENS, vocabulary=20, max_length=32)
 CONDITIONS = {
     "label": Spec(Form.LABEL, vocabulary=3),
     "picture": Spec(Form.TENSOR, channels=2, space=(6, 6)),
-    "text": Spec(Form.TOKENS, vocabulary=15, max_length=8),
+    "text": Spec(Form.TOKENS, vocabulary=15, max_length=8, shared=True),
     "title": Spec(Form.TOKENS, vocabulary=9, max_length=5),
 }
-SHAPES = [{}, {"qk_norm": False}, {"key_heads": 2}, {"tied": False, "head_width": 8, "encoder_depth": 1}]
+SHAPES = [
+    {},
+    {"qk_norm": False},
+    {"key_heads": 2},
+    {"tied": False, "head_width": 8, "encoder_depth": 1},
+    {"copying": True},
+]
 
 
 def network(conditions=CONDITIONS, **options):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import torch
@@ -92,7 +92,7 @@ def build(name: str, target: Spec, labelled: bool, titled: bool, shape: tuple[tu
     """A family of random weights, or counts of random items."""
     conditions = {"label": LABEL} if labelled else {}
     if titled:
-        conditions["title"] = TITLE
+        conditions["title"] = replace(TITLE, shared=bool(dict(shape).get("copying")))
     torch.manual_seed(7)
     family = _counts(target, conditions, dict(shape)) if name == COUNTS else _network(name, target, conditions, shape)
     family.tokenizer = Bytes()
@@ -153,6 +153,7 @@ def shapes(draw: Any, name: str) -> tuple[tuple[str, Any], ...]:
         "inner": st.just(16),
         "qk_norm": st.booleans(),
         "tied": st.booleans(),
+        "copying": st.booleans(),
         "kernel": st.integers(2, 4),
         "cycle": st.integers(1, 2),
     }

@@ -26,7 +26,7 @@ from miaobi.sampling.streaming import TextStream
 from miaobi.types import Field
 from tests.sampling.oracle import NEAR, beam, choices, text_of
 from tests.sampling.random_worlds import COUNTS, NAMES, READING, STEM, scenes
-from tests.sampling.token_worlds import END, SIZE, network, writer
+from tests.sampling.token_worlds import END, SIZE, network, require_equal, writer
 
 every = pytest.mark.parametrize("name", NAMES)
 every_writer = pytest.mark.parametrize("name", [name for name in NAMES if name not in {COUNTS, *READING}])
@@ -251,21 +251,24 @@ def test_streamed_equals_whole_with_real_tokenizers(name, tokenizer, temperature
         assert _tokenizers.REPLACEMENT not in "".join(pieces[:-1]) or tokenizer == "bpe"
 
 
+class Counted:
+    """A network that notes in ``fed`` how many tokens each prefill took."""
+
+    limit = None
+
+    def __init__(self, fed, inner):
+        self.new_cache, self.step, self.inner, self.fed = inner.new_cache, inner.step, inner, fed
+
+    def prefill(self, tokens, lengths, cache):
+        self.fed.append(int(lengths.sum()))
+        return self.inner.prefill(tokens, lengths, cache)
+
+
 def test_a_prefix_that_is_shared_is_prefilled_once():
     fed = []
 
-    class Counted:
-        limit = None
-
-        def __init__(self, inner):
-            self.new_cache, self.step, self.inner = inner.new_cache, inner.step, inner
-
-        def prefill(self, tokens, lengths, cache):
-            fed.append(int(lengths.sum()))
-            return self.inner.prefill(tokens, lengths, cache)
-
     counted, stem = (
-        Engine(Counted(network("transformer")), Output(SIZE, end=END), prefixes=2),
+        Engine(Counted(fed, network("transformer")), Output(SIZE, end=END), prefixes=2),
         (*STEM, *STEM, 3, 1, 4, 1),
     )
     wanted = [Request((10, *stem, last), 1, 0, 2) for last in range(4)]
@@ -275,6 +278,21 @@ def test_a_prefix_that_is_shared_is_prefilled_once():
     fed.clear()
     decode(counted, [Request(wanted[0].tokens[:5], 1, seed, 2) for seed in range(6)])
     assert fed == [5]
+
+
+def test_a_whole_context_that_comes_again_and_again_is_prefilled_twice_at_most():
+    fed = []
+
+    engine = Engine(Counted(fed, network("transformer")), Output(SIZE, end=END), slots=2)
+    wanted = [Request((10, 1), 1, seed, 2 + seed % 5) for seed in range(12)]
+    together = decode(engine, wanted)
+    assert fed == [2, 2]
+    others = [Request((10, 2), 1, 5, 4), wanted[3], Request((10, 2), 1, 6, 4)]
+    alone = [decode(Engine(network("transformer"), Output(SIZE, end=END)), [one])[0] for one in (*wanted, *others)]
+    for one, made, its in zip(
+        (*wanted, *others), [*together, *(decode(engine, [o])[0] for o in others)], alone, strict=True
+    ):
+        require_equal(network("transformer"), one, made[0], its[0])
 
 
 def forget_the_number(self, *given):

@@ -17,12 +17,12 @@ CHUNK_ELEMENTS = 1 << 22
 
 
 def head_loss(
-    hidden: Tensor, head: Tensor, targets: Tensor, weight: Tensor, smoothing: float = 0.0
+    hidden: Tensor, head: Tensor | None, targets: Tensor, weight: Tensor, smoothing: float = 0.0
 ) -> tuple[Tensor, Tensor]:
     """Weighted sums over tokens, in nats.
 
     Args:
-        hidden: ``[N, D]``.
+        hidden: ``[N, D]``; without a head, logits ``[N, V]``.
         head: ``[V, D]``.
         targets: ``[N]`` int64.
         weight: ``[N]`` float32.
@@ -31,6 +31,8 @@ def head_loss(
     Returns:
         The smoothed cross-entropy, differentiable in ``hidden`` and ``head``, and the plain one, detached.
     """
+    if head is None:
+        return _logit_loss(hidden, targets, weight.float(), smoothing)
     if torch.is_autocast_enabled(hidden.device.type):
         dtype = torch.get_autocast_dtype(hidden.device.type)
         hidden, head = hidden.to(dtype), head.to(dtype)
@@ -40,16 +42,26 @@ def head_loss(
 
 
 @torch.no_grad()
-def token_nats(hidden: Tensor, head: Tensor, targets: Tensor, banned: int | None = None) -> Tensor:
-    """Negative log-likelihoods ``[N]`` float32 of ``targets [N]`` among ``head``, ``banned`` being impossible."""
-    chunk = max(1, CHUNK_ELEMENTS // head.shape[0])
+def token_nats(hidden: Tensor, head: Tensor | None, targets: Tensor, banned: int | None = None) -> Tensor:
+    """Negative log-likelihoods ``[N]`` float32 of ``targets [N]`` among ``head``, ``banned`` being impossible.
+
+    Without a head, ``hidden`` are logits.
+    """
+    chunk = max(1, CHUNK_ELEMENTS // (hidden.shape[1] if head is None else head.shape[0]))
     parts = []
     for rows, wanted in zip(hidden.split(chunk), targets.split(chunk), strict=True):
-        logits = F.linear(rows, head.to(rows.dtype)).float()
+        logits = rows.float() if head is None else F.linear(rows, head.to(rows.dtype)).float()
         if banned is not None:
-            logits[:, banned] = float("-inf")
+            logits = logits.index_fill(1, torch.tensor([banned], device=logits.device), float("-inf"))
         parts.append(F.cross_entropy(logits, wanted, reduction="none"))
     return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
+
+
+def _logit_loss(logits: Tensor, targets: Tensor, weight: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:
+    log_probs = logits.float().log_softmax(-1)
+    nats = -(log_probs.gather(1, targets[:, None])[:, 0] * weight).sum()
+    spread = -(log_probs.mean(1) * weight).sum()
+    return (1 - smoothing) * nats + smoothing * spread, nats.detach()
 
 
 class _HeadLoss(torch.autograd.Function):

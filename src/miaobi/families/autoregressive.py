@@ -88,10 +88,11 @@ class Autoregressive(Family):
         """Exact, without dropout, over what can be drawn: the target's tokens and the end; ``seeds`` are not needed."""
         with evaluating(self.network):
             hidden, targets, weight = self._predictions(batch)
-        head = self.network.head[: self.layout.outputs.size]
-        counted = weight > 0
+        counted, drawn = weight > 0, self.layout.outputs.size
+        found, head = hidden[counted], self._head
+        found, head = (found[:, :drawn], None) if head is None else (found, head[:drawn])
         nats = torch.zeros_like(weight)
-        nats[counted] = token_nats(hidden[counted], head, targets[counted], self.layout.outputs.banned)
+        nats[counted] = token_nats(found, head, targets[counted], self.layout.outputs.banned)
         return Bound((nats * weight).sum(1), exact=True, predicted=counted.sum(1))
 
     def sample(
@@ -146,8 +147,13 @@ class Autoregressive(Family):
         requests = make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer, self.rules)
         return held(requests, conditions, self.conditions, self.layout.outputs)
 
+    @property
+    def _head(self) -> Tensor | None:
+        """What turns `_predictions` into logits; ``None``: they are logits themselves."""
+        return self.network.head
+
     def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Hidden states ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``."""
+        """What `_head` reads ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``."""
         if batch.target.segments is not None:
             raise Unsupported("autoregressive takes one item a row", given="packed rows")
         return self._read(*self.layout.sequence(batch))
@@ -159,7 +165,7 @@ class Autoregressive(Family):
     def _loss(self, hidden: Tensor, targets: Tensor, weight: Tensor) -> Loss:
         counted = weight > 0
         total, nats = head_loss(
-            hidden[counted], self.network.head, targets[counted], weight[counted], self.config.label_smoothing
+            hidden[counted], self._head, targets[counted], weight[counted], self.config.label_smoothing
         )
         return Loss(total, weight.sum(), {"nats": nats})
 

@@ -105,6 +105,10 @@ class Seq2Seq(autoregressive.Autoregressive):
             for one, source in zip(requests, sources, strict=True)
         ]
 
+    @property
+    def _head(self) -> Tensor | None:
+        return None if self.network.pointer is not None else super()._head
+
     def _sources(self, conditions: Mapping[str, Field], rows: int) -> list[Source]:
         for name in conditions:
             if name not in self.conditions:
@@ -116,4 +120,5 @@ class Seq2Seq(autoregressive.Autoregressive):
         if batch.target.segments is not None:
             raise Unsupported("seq2seq takes one item a row", given="packed rows")
         tokens, weight = self.layout.sequence(replace(batch, conditions={}))
-        return self.network(tokens[:, :-1], batch.conditions, logits=False), tokens[:, 1:], weight[:, 1:]
+        made = self.network(tokens[:, :-1], batch.conditions, logits=self._head is None)
+        return made, tokens[:, 1:], weight[:, 1:]

@@ -52,6 +52,7 @@ class Conditioner(nn.Module):
         apart: whether all but labels are sequences, where ``options`` do not say, and tensors keep up to 256 positions
             instead of a few.
         depth: layers of the token encoder, where ``options`` do not say.
+        embedding: what conditions that share the target's tokenizer are embedded by; ``None``: each has its own.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Conditioner(nn.Module):
         *,
         apart: bool = False,
         depth: int = 1,
+        embedding: nn.Embedding | None = None,
     ) -> None:
         super().__init__()
         self.specs = dict(specs)
@@ -72,7 +74,7 @@ class Conditioner(nn.Module):
         depths = {name: one.depth for name, one in options.items() if one.depth is not None}
         self.encoders = nn.ModuleDict(
             {
-                name: _encoder(spec, depths.get(name, depth), width, apart)
+                name: _encoder(spec, depths.get(name, depth), width, apart, embedding if spec.shared else None)
                 for name, spec in specs.items()
                 if self.how[name] != "spatial"
             }
@@ -85,6 +87,7 @@ class Conditioner(nn.Module):
         vector: Tensor | None = None
         sequences: list[Tensor] = []
         masks: list[Tensor] = []
+        tokens: list[Tensor] = []
         spatial: list[Tensor] = []
         for name in self.specs:
             field = conditions.get(name)
@@ -95,6 +98,7 @@ class Conditioner(nn.Module):
             if self.how[name] == "sequence":
                 sequences.append(sequence)
                 masks.append(mask)
+                tokens.append(self._tokens(name, field, mask))
             else:
                 weights = mask.to(sequence.dtype)
                 pooled = (sequence * weights[..., None]).sum(1) / weights.sum(1, keepdim=True).clamp(min=1)
@@ -104,6 +108,7 @@ class Conditioner(nn.Module):
             vector=vector,
             sequence=apart[0],
             mask=apart[1],
+            tokens=torch.cat(tokens, 1) if tokens else None,
             spatial=torch.cat(spatial, 1) if spatial else None,
         )
 
@@ -121,6 +126,13 @@ class Conditioner(nn.Module):
         first[:, 0] = True
         sequence = torch.where(present[:, None, None], sequence, null.to(sequence.dtype))
         return sequence, torch.where(present[:, None], mask, first)
+
+    def _tokens(self, name: str, field: Field | None, mask: Tensor) -> Tensor:
+        """The target's tokens that stand where ``mask [B, S]`` is true, else -1."""
+        none = torch.full(mask.shape, -1, device=mask.device)
+        if field is None or not self.specs[name].shared or mask.shape != field.values.shape:
+            return none
+        return torch.where(mask & field.is_present()[:, None], field.values, none)
 
     def _spatial(self, name: str, field: Field | None, rows: int) -> Tensor:
         spec = self.specs[name]
@@ -143,10 +155,15 @@ class _LabelEncoder(nn.Module):
 
 
 class _TokenEncoder(nn.Module):
-    def __init__(self, spec: Spec, depth: int, width: int) -> None:
+    def __init__(self, spec: Spec, depth: int, width: int, embedding: nn.Embedding | None) -> None:
         super().__init__()
-        self.embedding = nn.Embedding(spec.vocabulary, width)
-        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        self.width = width
+        self.embedding: nn.Embedding | None = None
+        # In a tuple, it stays the parameter of its owner alone.
+        self._lent: tuple[nn.Embedding, ...] = () if embedding is None else (embedding,)
+        if embedding is None:
+            self.embedding = nn.Embedding(spec.vocabulary, width)
+            nn.init.normal_(self.embedding.weight, std=width**-0.5)
         half = (width + 1) // 2
         self.layers = nn.GRU(width, half, depth, batch_first=True, bidirectional=True) if depth else None
         self.out = nn.Linear(2 * half, width) if depth else None
@@ -154,9 +171,10 @@ class _TokenEncoder(nn.Module):
     def forward(self, field: Field) -> tuple[Tensor, Tensor]:
         mask = field.mask()
         if mask.shape[1] == 0:
-            empty = torch.zeros(len(field), 1, self.embedding.embedding_dim, device=mask.device)
+            empty = torch.zeros(len(field), 1, self.width, device=mask.device)
             return empty, torch.zeros(len(field), 1, dtype=torch.bool, device=mask.device)
-        x = self.embedding(field.values) * mask[..., None]
+        embedding = self._lent[0] if self.embedding is None else self.embedding
+        x = embedding(field.values) * mask[..., None]
         if self.layers is not None and self.out is not None:
             lengths = mask.sum(1).clamp(min=1).cpu()
             packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
@@ -202,9 +220,9 @@ def _visible(sequences: list[Tensor], masks: list[Tensor]) -> tuple[Tensor, Tens
     return sequence, mask | (first & ~mask.any(1, keepdim=True))
 
 
-def _encoder(spec: Spec, depth: int, width: int, fine: bool) -> nn.Module:
+def _encoder(spec: Spec, depth: int, width: int, fine: bool, embedding: nn.Embedding | None) -> nn.Module:
     if spec.form is Form.LABEL:
         return _LabelEncoder(spec, width)
     if spec.form is Form.TOKENS:
-        return _TokenEncoder(spec, depth, width)
+        return _TokenEncoder(spec, depth, width, embedding)
     return _TensorEncoder(spec, width, fine)

@@ -38,13 +38,16 @@ class ReadingWeights(Weights):
         super().__init__(network, dtype)
         self.cross = [_CrossWeights(layer, network.config, dtype) for layer in network.layers]
         self.nothing = network.sources({}, 1)[0]
+        self.norm, self.pointer = network.norm, network.pointer
 
     def memory(self, source: Source) -> Memory:
         """Keys and values, float32 ``[rows, key heads, S, head]`` a layer."""
         sequence = source.sequence.to(self.dtype)
         keys = [self._keys(layer, sequence) for layer in self.cross]
         values = [self._heads(layer.v(sequence)) for layer in self.cross]
-        return Memory(keys, values, source.mask, source.vector)
+        if self.pointer is not None:
+            keys.append(self.pointer.key(source.sequence.float()))
+        return Memory(keys, values, source.mask, source.vector, source.tokens)
 
     def cross_queries(self, layer: _CrossWeights, x: Tensor) -> Tensor:
         """``[rows, L, D]`` to ``[rows, heads, L, head]`` float32."""
@@ -98,6 +101,14 @@ class ReadingCache(TransformerCache):
         q = self.weights.cross_queries(layer, x.reshape(len(x), -1, x.shape[-1]))
         out = attend(q, memory.keys[index], memory.values[index], self._hidden)
         return layer.out.add(out.transpose(1, 2).reshape(*x.shape[:-1], -1).to(x.dtype), x)
+
+    def _logits(self, x: Tensor) -> Tensor:
+        logits, memory, weights = super()._logits(x), self._known(), self.weights
+        if weights.pointer is None:
+            return logits
+        hidden = weights.norm(x.float())[:, None]
+        mixed = weights.pointer(hidden, memory.keys[-1], memory.mask, memory.tokens, logits[:, None])
+        return mixed[:, 0]  # type: ignore[no-any-return]
 
     def _known(self) -> Memory:
         if self.memory is not None:

@@ -209,7 +209,7 @@ class TransformerCache:
             x = self.weights.feed_forward(layer, self._read(index, layer.out.add(out.to(x.dtype), x)))
         self.lengths = self.lengths + lengths
         self._measure()
-        return self.weights.logits(x[torch.arange(len(x), device=x.device), lengths - 1])
+        return self._logits(x[torch.arange(len(x), device=x.device), lengths - 1])
 
     @torch.no_grad()
     def step(self, tokens: Tensor) -> Tensor:
@@ -227,7 +227,7 @@ class TransformerCache:
             x = self.weights.feed_forward(layer, self._read(index, layer.out.add(out.to(x.dtype), x)))
         self.lengths = self.lengths + 1
         self.longest = end
-        return self.weights.logits(x)
+        return self._logits(x)
 
     def _compiled_step(self, compiled: CompiledSteps, tokens: Tensor, end: int) -> Tensor:
         if self.keys[0].dtype != compiled.dtype:
@@ -267,6 +267,10 @@ class TransformerCache:
     def _read(self, index: int, x: Tensor) -> Tensor:
         """``x [rows, D]`` or ``[rows, L, D]`` between a layer's attention and its feed-forward branch."""
         return x
+
+    def _logits(self, x: Tensor) -> Tensor:
+        """``[rows, V]`` float32 of what the last layer gave, ``[rows, D]``."""
+        return self.weights.logits(x)
 
     def _require(self, span: int) -> None:
         if span > self.span:

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 
 from miaobi.networks._base import NetworkConfig, SizeTable, embed_tokens
 from miaobi.networks._heads import linear
+from miaobi.networks._pointer import new_pointer
 from miaobi.networks._reading import Memory, ReadingNetwork, Source, reading_conditioner, require_readable
 from miaobi.networks._recurrent import RecurrentCache, initialise
 from miaobi.networks._tokens import Unpacked, new_embedding, new_head, require_one_vocabulary
-from miaobi.types import Field, Size, Spec
+from miaobi.types import Size, Spec
 
 _SIZES = SizeTable(width=(64, 256, 512), depth=(1, 2, 3))
 State = tuple[Tensor, Tensor | None]
@@ -42,6 +43,9 @@ class AttentiveRecurrent(ReadingNetwork):
             "general", description="general: bilinear (Luong); additive: a hidden layer (Bahdanau), with more memory"
         )
         dropout: float = Value(0.0, ge=0, lt=1)
+        copying: bool = Value(
+            False, description="tokens may be taken over from conditions that share the target's tokenizer"
+        )
 
     @classmethod
     def preset(cls, size: Size, source: Spec, target: Spec, conditions: dict[str, Spec]) -> Config:
@@ -68,6 +72,9 @@ class AttentiveRecurrent(ReadingNetwork):
         self.mix = linear(config.hidden + config.width, config.hidden)
         self.output = new_head(config.hidden, target.vocabulary)
         self.dropout = nn.Dropout(config.dropout)
+        if config.copying:
+            how = self.conditioner.how
+            self.pointer = new_pointer("attentive_recurrent", conditions, how, config.hidden, config.width)
 
     @property
     def head(self) -> Tensor:
@@ -77,14 +84,8 @@ class AttentiveRecurrent(ReadingNetwork):
         """The conditioner's own encoders have done it."""
         return sequence
 
-    def hidden(
-        self,
-        x: Tensor,
-        conditions: dict[str, Field] | None = None,
-        lengths: Tensor | None = None,
-        segments: Tensor | None = None,
-    ) -> Tensor:
-        x, read = embed_tokens(self.embedding, x), self.read(conditions, len(x))
+    def write(self, x: Tensor, read: Source, lengths: Tensor | None, segments: Tensor | None) -> Tensor:
+        x = embed_tokens(self.embedding, x)
         if segments is None:
             return self._write(x, self.prepare(read), self.first(read), None)[0]
         rows = Unpacked(segments)
@@ -93,7 +94,10 @@ class AttentiveRecurrent(ReadingNetwork):
 
     def prepare(self, read: Source) -> Memory:
         """What is attended to, with its part of the scores."""
-        return Memory([self.attention.keys(read.sequence)], [read.sequence], read.mask, read.vector)
+        keys = [self.attention.keys(read.sequence)]
+        if self.pointer is not None:
+            keys.append(self.pointer.key(read.sequence))
+        return Memory(keys, [read.sequence], read.mask, read.vector, read.tokens)
 
     def first(self, read: Source) -> State:
         """The states before the first token."""
@@ -112,7 +116,7 @@ class AttentiveRecurrent(ReadingNetwork):
         memory = self._begin(cache)
         hidden, state = self._write(self.embedding(tokens), memory, cache.layers(), lengths)
         last = hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-        return self._advance(last, state, cache, lengths)
+        return self._advance(last, state, memory, cache, lengths)
 
     @torch.no_grad()
     def step(self, tokens: Tensor, cache: AttentiveCache) -> Tensor:
@@ -130,7 +134,7 @@ class AttentiveRecurrent(ReadingNetwork):
                 x = states[-1]
             top = x
         hidden = self.mix(torch.cat([top, context], -1)).tanh()
-        return self._advance(hidden, (state[None], torch.stack(states) if states else None), cache, 1)
+        return self._advance(hidden, (state[None], torch.stack(states) if states else None), memory, cache, 1)
 
     def _begin(self, cache: AttentiveCache) -> Memory:
         """A cache's memory, made when it is first fed."""
@@ -150,10 +154,16 @@ class AttentiveRecurrent(ReadingNetwork):
         mixed = self.mix(torch.cat([top, context], -1)).tanh()
         return self.dropout(mixed), (last, above)
 
-    def _advance(self, hidden: Tensor, state: State, cache: AttentiveCache, fed: Tensor | int) -> Tensor:
+    def _advance(
+        self, hidden: Tensor, state: State, memory: Memory, cache: AttentiveCache, fed: Tensor | int
+    ) -> Tensor:
         cache.state = [part for part in state if part is not None]
         cache.lengths = cache.lengths + fed
-        return nn.functional.linear(hidden, self.head)
+        logits = nn.functional.linear(hidden, self.head)
+        if self.pointer is None:
+            return logits
+        keys, mask, tokens = memory.keys[-1], memory.mask, memory.tokens
+        return self.pointer(hidden[:, None], keys, mask, tokens, logits[:, None])[:, 0]  # type: ignore[no-any-return]
 
 
 class _General(nn.Module):

@@ -3,7 +3,8 @@
 Vaswani et al. 2017, "Attention is all you need", with the layers of `transformer` (normalisation before each branch,
 rotary positions, SwiGLU, no biases) and, in every decoder layer, attention to what the encoder made of the conditions.
 Conditions stand end to end in one sequence, as in Raffel et al. 2020, "T5"; positions count what is real, so padding
-changes nothing. Output projections start at zero, so the network starts as its embedding followed by its head.
+changes nothing. Conditions that share the target's tokenizer share its embedding. Output projections start at zero, so
+the network starts as its embedding followed by its head.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ from torch import Tensor, nn
 
 from miaobi.networks._attention import same_segment
 from miaobi.networks._base import SizeTable, embed_tokens
-from miaobi.networks._reading import ReadingNetwork, reading_conditioner, require_readable
+from miaobi.networks._pointer import new_pointer
+from miaobi.networks._reading import ReadingNetwork, Source, reading_conditioner, require_readable
 from miaobi.networks._reading_decoding import ReadingCache, ReadingWeights
 from miaobi.networks._tokens import new_embedding, new_head, require_one_vocabulary
 from miaobi.networks._transformer_layers import DecoderLayer, EncoderLayer, Norm, Tables, TransformerConfig
-from miaobi.types import Field, Size, Spec
+from miaobi.types import Size, Spec
 
 _SIZES = SizeTable(width=(64, 256, 512), depth=(2, 4, 8))
 
@@ -30,6 +32,9 @@ class EncoderDecoder(ReadingNetwork):
         """Shape and regularisation; ``depth`` is the decoder's."""
 
         encoder_depth: int = Value(4, ge=1, le=200)
+        copying: bool = Value(
+            False, description="tokens may be taken over from conditions that share the target's tokenizer"
+        )
 
     @classmethod
     def preset(cls, size: Size, source: Spec, target: Spec, conditions: dict[str, Spec]) -> Config:
@@ -43,17 +48,22 @@ class EncoderDecoder(ReadingNetwork):
     def __init__(self, config: Config, source: Spec, target: Spec, conditions: dict[str, Spec]) -> None:
         super().__init__(config, source, target, conditions)
         require_one_vocabulary("encoder_decoder", source, target)
-        self.conditioner = reading_conditioner("encoder_decoder", conditions, config.conditioner, config.width, depth=0)
+        self.embed_tokens = new_embedding(source.vocabulary, config.width)
+        self.conditioner = reading_conditioner(
+            "encoder_decoder", conditions, config.conditioner, config.width, depth=0, embedding=self.embed_tokens
+        )
         for null in self.conditioner.nulls.values():
             # A null of zero would stay zero through every normalisation, and its gradient would be beyond measure.
             nn.init.normal_(null, std=config.width**-0.5)
         self.encoder = nn.ModuleList(EncoderLayer(config) for _ in range(config.encoder_depth))
         self.encoder_norm = Norm(config.width, config.eps)
-        self.embed_tokens = new_embedding(source.vocabulary, config.width)
         self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.depth))
         self.norm = Norm(config.width, config.eps)
         self.lm_head = None if config.tied else new_head(config.width, target.vocabulary)
         self.dropout = nn.Dropout(config.dropout)
+        if config.copying:
+            how = self.conditioner.how
+            self.pointer = new_pointer("encoder_decoder", conditions, how, config.width, config.width)
 
     @property
     def head(self) -> Tensor:
@@ -70,14 +80,7 @@ class EncoderDecoder(ReadingNetwork):
             x = layer(x, tables, mask)
         return self.encoder_norm(x)  # type: ignore[no-any-return]
 
-    def hidden(
-        self,
-        x: Tensor,
-        conditions: dict[str, Field] | None = None,
-        lengths: Tensor | None = None,
-        segments: Tensor | None = None,
-    ) -> Tensor:
-        read = self.read(conditions, len(x))
+    def write(self, x: Tensor, read: Source, lengths: Tensor | None, segments: Tensor | None) -> Tensor:
         mask = None if segments is None else same_segment(segments)
         x = embed_tokens(self.embed_tokens, x)
         if read.vector is not None:

@@ -93,7 +93,8 @@ class InterleavedRecurrent(ReadingNetwork):
         """A column for each column of the condition."""
         told = self.conditioner(dict(conditions or {}), rows)
         mask = by_columns(told.mask[..., None], self.streams).flatten(2).any(-1)
-        return Source(self.encode(told.sequence, told.mask), mask, told.vector)
+        nothing = torch.full(mask.shape, -1, device=mask.device)
+        return Source(self.encode(told.sequence, told.mask), mask, told.vector, nothing)
 
     def encode(self, sequence: Tensor, mask: Tensor) -> Tensor:
         """``[B, T, width]``: what is read at each column, zero past the end."""
@@ -104,14 +105,7 @@ class InterleavedRecurrent(ReadingNetwork):
         x, _ = nn.utils.rnn.pad_packed_sequence(self.reader(packed)[0], batch_first=True, total_length=x.shape[1])
         return self.read_out(x) * columns[..., None]  # type: ignore[no-any-return]
 
-    def hidden(
-        self,
-        x: Tensor,
-        conditions: dict[str, Field] | None = None,
-        lengths: Tensor | None = None,
-        segments: Tensor | None = None,
-    ) -> Tensor:
-        read = self.read(conditions, len(x))
+    def write(self, x: Tensor, read: Source, lengths: Tensor | None, segments: Tensor | None) -> Tensor:
         if segments is None:
             return self._write(x, read)
         rows = Unpacked(segments)

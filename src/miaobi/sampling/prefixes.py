@@ -29,7 +29,8 @@ class Prefixes:
     """Caches of what several requests began with, the least recently used let go first.
 
     Equal contexts of one batch are fed once in any case. A prefix of at least 16 tokens that a second request shares
-    with another of its batch or of the last 32 is fed by itself and kept; later ones go on from it.
+    with another of its batch or of the last 32 is fed by itself and kept; later ones go on from it. A whole
+    context that comes twice in a row, as where items begin with nothing, is kept until another comes.
 
     Args:
         network: what prefills.
@@ -40,6 +41,8 @@ class Prefixes:
         self._network, self._room = network, room
         self._kept: OrderedDict[Context, tuple[Any, Tensor]] = OrderedDict()
         self._recent: deque[Context] = deque(maxlen=_RECENT)
+        self._last: Context = ()
+        self._repeated: tuple[Any, Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -56,12 +59,24 @@ class Prefixes:
         distinct = list(dict.fromkeys(contexts))
         if self._room and keep:
             self._learn(distinct, empty)
-        cache, logits = self._continued(distinct, span, empty)
+        cache, logits = (
+            self._alone(distinct[0], span, empty) if len(distinct) == 1 else self._continued(distinct, span, empty)
+        )
         if len(distinct) == len(contexts):
             return cache, logits
         places = {context: row for row, context in enumerate(distinct)}
         rows = torch.tensor([places[context] for context in contexts], device=logits.device)
         return cache.select(rows), logits[rows]
+
+    def _alone(self, context: Context, span: int, empty: Empty) -> tuple[Any, Tensor]:
+        """`_continued` of one context."""
+        again, self._last = context == self._last, context
+        if again and self._repeated is not None:
+            cache, logits = self._repeated
+            return _spread(cache, 1).join(empty(0, span)), logits
+        cache, logits = self._continued([context], span, empty)
+        self._repeated = (_spread(cache, 1), logits) if again else None
+        return cache, logits
 
     def _learn(self, contexts: list[Context], empty: Empty) -> None:
         for index, context in enumerate(contexts):

@@ -182,11 +182,9 @@ class Context:
             batch = self.held.batch([self.rows[i] for i in positions], augment=None)
             conditions = {name: field.to(self.model.family.device) for name, field in batch.conditions.items()}
             seeds = seeds_of(self.seed, positions).to(self.model.family.device)
-            samples = family.sample(conditions, controls=self.controls, seeds=seeds)
+            samples = family.sample(conditions, controls=self.controls, seeds=seeds).to("cpu")
             _check_finite(samples.values)
-            yield [
-                self._given(array) for array in self.model.modality.split_batch(samples.values.cpu(), samples.lengths)
-            ]
+            yield [self._given(array) for array in self.model.modality.split_batch(samples.values, samples.lengths)]
 
     def _given(self, array: np.ndarray) -> np.ndarray:
         """A sample as a user would be given it: a text that a stop string ended, encoded anew without it."""

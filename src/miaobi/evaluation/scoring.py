@@ -59,7 +59,7 @@ def evaluate(
         RequestError: an unknown metric, one that does not apply, a missing extra, or no data.
         Diverged: the model's samples or likelihoods are not finite.
     """
-    model = model if isinstance(model, Model) else models.load(model)
+    model = models.opened(model)
     recipe = _recipe(model, data)
     settings = recipe.evaluate
     named = extractor or settings.extractor

@@ -179,7 +179,8 @@ def make_requests(
         raise RequestError("nothing to sample", given="0 seeds", allowed="at least 1")
     _require_possible(layout, controls)
     _require_rules(controls, rules)
-    heads = _lists(*layout.head(conditions, rows, torch.device("cpu")))
+    told = {name: field.to("cpu") for name, field in conditions.items()}
+    heads = _lists(*layout.head(told, rows, torch.device("cpu")))
     guided = controls.guidance != 1 and bool(layout.slots)
     free = _lists(*layout.head({}, rows, torch.device("cpu"))) if guided else [None] * rows
     starts = _prefixes(layout, prefix, rows)

@@ -17,7 +17,7 @@ from miaobi.errors import InvalidRecipe
 from miaobi.families import Latent, require
 from miaobi.generation.request import condition_fields
 from miaobi.modalities import Item
-from miaobi.models import Model, load
+from miaobi.models import Model, opened
 from miaobi.sampling.noise import seeds_of
 from miaobi.types import Batch, Field
 
@@ -35,7 +35,7 @@ def reconstruct(model: Model | str | Path, items: Sequence[Any]) -> list[Item]:
         Unsupported: the model's family has no latent.
         DataError: an item that the modality cannot read.
     """
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     return _decoded(model, encode(model, items))
 
 
@@ -53,7 +53,7 @@ def interpolate(model: Model | str | Path, first: Any, second: Any, *, n: int = 
         Unsupported: the model's family has no latent.
     """
     _check(n, 2)
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     ends = encode(model, [first, second])
     return _decoded(model, slerp(ends[0], ends[1], torch.linspace(0, 1, n)))
 
@@ -75,7 +75,7 @@ def traverse(
         Unsupported: the model's family has no latent.
     """
     _check(n, 2)
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     z = encode(model, [item])
     size = z[0].numel()
     if not 0 <= dimension < size:
@@ -122,9 +122,8 @@ def _decoded(model: Model, z: Tensor) -> list[Item]:
     with torch.no_grad():
         moved = {name: field.to(device) for name, field in conditions.items()}
         samples = model.family.decode(Field(z.to(device)), moved, seeds=seeds.to(device))  # type: ignore[operator]
-    arrays = model.modality.split_batch(
-        samples.values.cpu(), None if samples.lengths is None else samples.lengths.cpu()
-    )
+    found = samples.to("cpu")
+    arrays = model.modality.split_batch(found.values, found.lengths)
     return [model.modality.shown.decode(array) for array in arrays]
 
 

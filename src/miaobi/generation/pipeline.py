@@ -18,7 +18,7 @@ from miaobi.generation.editing import Edit, apply_edit, read_edit
 from miaobi.generation.request import check_names, condition_fields, prompt_parts, repeat_prefix
 from miaobi.generation.supply import asked_of, supplied
 from miaobi.modalities import Item
-from miaobi.models import Model, load
+from miaobi.models import Model, opened
 from miaobi.sampling.noise import seeds_of
 from miaobi.types import Samples
 
@@ -79,7 +79,7 @@ def generate(
         RequestError: a condition, control or number that the model cannot take.
     """
     check_numbers(n, seed)
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     if edit is None:
         require(model.family, Sampling, "generating")
     chosen = type(model.family).Controls.parse(controls, "control")
@@ -95,10 +95,8 @@ def generate(
     for start in range(0, n, _CHUNK):
         indices = range(start, min(n, start + _CHUNK))
         with torch.no_grad():
-            samples = _sample(model, starts, chosen, seeds_of(seed, indices))
-        for index, array in zip(
-            indices, model.modality.split_batch(samples.values.cpu(), samples.lengths), strict=True
-        ):
+            samples = _sample(model, starts, chosen, seeds_of(seed, indices)).to("cpu")
+        for index, array in zip(indices, model.modality.split_batch(samples.values, samples.lengths), strict=True):
             item = edited.item(model, array, chosen) if edited else model.item(array, chosen, prefix)
             made.append(_finish(model, item, folder, seed, index))
     return made
@@ -114,11 +112,14 @@ class _Start:
 def _sample(model: Model, start: _Start, controls: Any, seeds: Tensor) -> Samples:
     rows = len(seeds)
     own = {name: value for name, value in start.given.items() if name in model.conditions}
-    conditions = condition_fields(model, own, rows) | supplied(model, start.given, seeds)
+    seeds = seeds.to(model.family.device)
+    given = condition_fields(model, own, rows) | supplied(model, start.given, seeds)
+    conditions = {name: field.to(seeds.device) for name, field in given.items()}
     if start.edited is not None:
         return apply_edit(model, start.edited, conditions, controls, seeds)
     prefix = repeat_prefix(model.modality, start.prefix, rows)
-    samples: Samples = model.family.sample(conditions, prefix=prefix, controls=controls, seeds=seeds)  # type: ignore[operator]
+    begun = None if prefix is None else prefix.to(seeds.device)
+    samples: Samples = model.family.sample(conditions, prefix=begun, controls=controls, seeds=seeds)  # type: ignore[operator]
     return samples
 
 

@@ -10,7 +10,7 @@ from miaobi.families import Decoding, require
 from miaobi.generation.pipeline import check_numbers
 from miaobi.generation.request import check_names, condition_fields, prompt_parts, repeat_prefix
 from miaobi.generation.supply import asked_of, supplied
-from miaobi.models import Model, load
+from miaobi.models import Model, opened
 from miaobi.sampling.noise import seeds_of
 
 
@@ -30,7 +30,7 @@ def stream(
         RequestError: as `generate`, when called; and for a model that does not write text token by token.
     """
     check_numbers(1, seed)
-    model = model if isinstance(model, Model) else load(model)
+    model = opened(model)
     family = require(model.family, Decoding, "streaming")
     chosen = type(model.family).Controls.parse(controls, "control")
     known = asked_of(model)
@@ -38,7 +38,8 @@ def stream(
     prefix, given = prompt_parts(model, prompt, conditions or {}, known)
     own = {name: value for name, value in given.items() if name in model.conditions}
     seeds = seeds_of(seed, range(1))
-    fields = condition_fields(model, own, 1) | supplied(model, given, seeds)
+    told = condition_fields(model, own, 1) | supplied(model, given, seeds)
+    fields = {name: field.to(model.family.device) for name, field in told.items()}
     start = repeat_prefix(model.modality, prefix, 1)
     pieces: Iterator[str] = family.engine(1).stream(fields, prefix=start, controls=chosen, seed=int(seeds[0]))
     return pieces

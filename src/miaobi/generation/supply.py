@@ -48,9 +48,11 @@ def _made(supplier: Model, name: str, told: Modality, given: Mapping[str, Any], 
     """What a supplier makes, as the modality ``told`` gives it to the model."""
     family = require(supplier.family, Sampling, f"supplying {name}")
     own = {key: value for key, value in given.items() if key in supplier.conditions}
-    conditions = condition_fields(supplier, own, len(seeds)) | supplied(supplier, given, seeds)
-    samples = family.sample(conditions, seeds=derive(seeds, f"supply:{name}"))
-    arrays = supplier.modality.split_batch(samples.values.cpu(), samples.lengths)
+    seeds = seeds.to(supplier.family.device)
+    told_it = condition_fields(supplier, own, len(seeds)) | supplied(supplier, given, seeds)
+    conditions = {key: field.to(seeds.device) for key, field in told_it.items()}
+    samples = family.sample(conditions, seeds=derive(seeds, f"supply:{name}")).to("cpu")
+    arrays = supplier.modality.split_batch(samples.values, samples.lengths)
     if isinstance(supplier.modality, Represented) and supplier.modality.kind == EMBEDDINGS:
         return Field(torch.from_numpy(np.stack(arrays)))
     items = [supplier.modality.decode(array) for array in arrays]

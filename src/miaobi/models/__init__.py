@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from miaobi.models.build import build
 from miaobi.models.codec import PartCodec
-from miaobi.models.folder import FORMAT, load, resolve, save
+from miaobi.models.folder import FORMAT, load, opened, resolve, save
 from miaobi.models.model import Model
 from miaobi.models.references import open_parts, open_supplies
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
@@ -18,6 +18,7 @@ __all__ = [
     "load_into",
     "open_parts",
     "open_supplies",
+    "opened",
     "read_tensors",
     "resolve",
     "save",

@@ -78,6 +78,15 @@ def load(source: Path | str, *, depth: int = 0) -> Model:
         raise CorruptFile(f"{folder / 'model.json'} is not a model description: {error!r}") from None
 
 
+def opened(model: Model | Path | str) -> Model:
+    """A model as it is, or read and put where it computes fastest: on a GPU where there is one.
+
+    Raises:
+        as `load`.
+    """
+    return model if isinstance(model, Model) else load(model).to("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def resolve(source: Path | str) -> Path:
     """The model folder that a source means.
 

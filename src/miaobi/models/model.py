@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 
 from miaobi.families import Family
 from miaobi.modalities import Item, Modality
@@ -35,6 +36,13 @@ class Model:
 
     def __post_init__(self) -> None:
         self.family.tokenizer, self.family.rules = self.modality.tokenizer, self.modality.rules
+
+    def to(self, device: torch.device | str) -> Model:
+        """Itself, with its family and every model that it needs on ``device``."""
+        self.family.to(device)
+        for other in (*self.parts.values(), *self.supplies.values()):
+            other.to(device)
+        return self
 
     def item(self, array: np.ndarray, controls: Any, prefix: np.ndarray | None = None) -> Item:
         """The item of a sample; a text without its first stop string and what follows.

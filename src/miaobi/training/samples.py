@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from miaobi.families import Sampling
 from miaobi.sampling.noise import seeds_of
@@ -51,7 +50,8 @@ def write(assembly: Assembly, step: int, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     modality = assembly.prepared.modality
     written = []
-    for index, array in enumerate(modality.split_batch(drawn[0].values.cpu(), _cpu(drawn[0].lengths))):
+    made = drawn[0].to("cpu")
+    for index, array in enumerate(modality.split_batch(made.values, made.lengths)):
         written.append(modality.write(modality.decode(array), folder / f"{step:08d}-{index}")[0])
     return written
 
@@ -69,7 +69,3 @@ def diversity(assembly: Assembly) -> float | None:
     samples, held_out = drawn
     real = guards.diversity(held_out.target)
     return guards.diversity(samples.field()) / real if real > 0 else None
-
-
-def _cpu(lengths: Tensor | None) -> Tensor | None:
-    return None if lengths is None else lengths.cpu()

@@ -67,8 +67,8 @@ def completed(context: Context, passages: Sequence[Passage]) -> list[str]:
         prefixes = [modality.encode(one.before) for one in some]
         seeds, batch = _rows(context, some, "complete")
         prefix = modality.collate(prefixes).to(context.model.family.device)
-        samples = family.sample(batch.conditions, prefix=prefix, controls=context.controls, seeds=seeds)
-        arrays = modality.split_batch(samples.values.cpu(), samples.lengths)
+        made = family.sample(batch.conditions, prefix=prefix, controls=context.controls, seeds=seeds).to("cpu")
+        arrays = modality.split_batch(made.values, made.lengths)
         for array, start in zip(arrays, prefixes, strict=True):
             whole = str(context.model.item(array, context.controls, start))
             found.append(whole[len(str(modality.decode(start))) :])
@@ -84,8 +84,9 @@ def filled(context: Context, passages: Sequence[Passage]) -> list[str]:
         sides = [(context.modality.encode(one.before), context.modality.encode(one.after)) for one in some]
         seeds, batch = _rows(context, some, "infill")
         target, mask = _gapped(context, sides)
-        samples = family.edit(Batch(target, batch.conditions, ids=batch.ids), mask, controls=controls, seeds=seeds)
-        arrays = context.modality.split_batch(samples.values.cpu(), samples.lengths)
+        given = Batch(target, batch.conditions, ids=batch.ids)
+        made = family.edit(given, mask, controls=controls, seeds=seeds).to("cpu")
+        arrays = context.modality.split_batch(made.values, made.lengths)
         found += [
             str(context.modality.decode(array[len(before) : len(array) - len(after)]))
             for array, (before, after) in zip(arrays, sides, strict=True)

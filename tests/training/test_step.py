@@ -11,6 +11,8 @@ from miaobi.training.step import PhaseRunner
 from tests.support.toys import Toy, batch_of
 
 ALONE = Processes()
+# Where the toys are, with a GPU or without.
+ALONE.device = torch.device("cpu")
 
 
 def runner(toy, name="sgd", **train):

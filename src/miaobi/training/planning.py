@@ -115,7 +115,7 @@ def _plan_training(assembly: Assembly, processes: Processes, threads: int) -> Es
 def _plan_counting(assembly: Assembly) -> Estimate:
     data, size = assembly.prepared.train, assembly.recipe.train.batch_size
     began = time.perf_counter()
-    batch = data.batch(range(min(size, len(data))), augment=None)
+    batch = data.batch(range(min(size, len(data))), augment=None).to(assembly.processes.device)
     assembly.family.observe(batch)  # type: ignore[operator]
     seconds = time.perf_counter() - began
     steps = math.ceil(len(data) / size)

@@ -42,6 +42,9 @@ class Processes:
         if self._accelerator.num_processes != int(os.environ.get("WORLD_SIZE", "1")):
             raise Unsupported("the processes did not find each other", given=os.environ["WORLD_SIZE"])
         self.device: torch.device = self._accelerator.device
+        if self.device.type == "cuda":
+            # The fastest gradients of convolutions differ from run to run; a run that is resumed should not.
+            torch.backends.cudnn.deterministic = True
         self.count: int = 1 if alone else self._accelerator.num_processes
         self.rank: int = 0 if alone else self._accelerator.process_index
 

@@ -88,7 +88,7 @@ class CompiledSteps:
             Unsupported: no compiler, or one that fails.
         """
         several = rows > 1
-        graph = torch.compile(self._step, fullgraph=True)
+        graph = torch.compile(self._step.forward, fullgraph=True)
         try:
             settings = torch._inductor.config.patch(freezing=True, cpp_wrapper=True, compile_threads=1)
             with settings, warnings.catch_warnings():

@@ -38,7 +38,7 @@ def test_what_can_be_read():
     assert all(isinstance(one, float) for one in read)
 
 
-@pytest.mark.parametrize("raw", ["", "many", "1,000", float("nan"), "inf", 1e31, True, None, [1]])
+@pytest.mark.parametrize("raw", ["", "many", "1,000", "1_000", float("nan"), "inf", 1e31, 10**400, True, None, [1]])
 def test_what_cannot(raw):
     with pytest.raises(UnreadableItem):
         create("number").read(raw)

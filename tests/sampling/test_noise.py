@@ -34,6 +34,11 @@ def test_uniforms_stay_inside_the_open_interval_and_fill_it():
     assert (histogram - 10_000).abs().max() < 500
 
 
+def test_the_largest_uniform_is_below_one(monkeypatch):
+    monkeypatch.setattr("miaobi.sampling.noise._bits", lambda seeds, stream, count: torch.full((1, count), -1))
+    assert float(uniform(torch.zeros(1, dtype=torch.int64), "u", (1,))) < 1
+
+
 def test_integers_are_bounded_and_even():
     drawn = integers(seeds_of(3, range(1000)), "i", 7, (10,))
     counts = torch.bincount(drawn.flatten(), minlength=7)

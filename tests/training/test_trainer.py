@@ -287,3 +287,29 @@ def test_live_samples_take_controls_of_text_that_a_glance_has_room_for(tmp_path)
     assert list((made.run / "samples").glob("*.txt"))
     long = {**recipe, "evaluate": {"metrics": ["likelihood"], "control": {"regex": "[a-z ]{200}", "best_of": 2}}}
     assert train(long, run=tmp_path / "long", progress=False).steps == 4
+
+
+def test_grouping_what_is_equally_long_is_told_to_have_no_effect(tmp_path):
+    (tmp_path / "long.txt").write_text("to be or not to be\n" * 400, encoding="utf-8")
+    recipe = {
+        "modality": {"name": "text", "max_length": 16},
+        "data": {"source": str(tmp_path / "long.txt")},
+        "model": {"family": "autoregressive", "size": "tiny", "network": {"name": "gru"}},
+        "train": {"steps": 2, "batch_size": 8, "precision": "float32", "threads": 1, "tracking": []},
+    }
+    for grouped in (True, False):
+        recipe["train"]["group_by_length"] = grouped
+        made = train(recipe, run=tmp_path / str(grouped), progress=False)
+        assert any("group_by_length has no effect" in one for one in notices(made.run)) is grouped
+
+
+def test_samples_of_a_text_without_line_ends_start_from_held_out_text(tmp_path):
+    (tmp_path / "long.txt").write_text("to be or not to be, " * 400, encoding="utf-8")
+    recipe = {
+        "modality": "text",
+        "data": {"source": str(tmp_path / "long.txt")},
+        "model": {"family": "autoregressive", "size": "tiny", "network": {"name": "gru"}},
+        "train": {"steps": 2, "batch_size": 8, "precision": "float32", "threads": 1, "tracking": []},
+    }
+    made = train(recipe, run=tmp_path / "run", progress=False)
+    assert all(path.read_text(encoding="utf-8") for path in (made.run / "samples").glob("*.txt"))

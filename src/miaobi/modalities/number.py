@@ -51,10 +51,12 @@ class Number(Modality):
             raw = raw.item()
         if not isinstance(raw, Real | np.number):
             raw = read_text(raw, _ONE_LINE).strip()
+            if "_" in raw:
+                raise UnreadableItem("not a number", given=raw, allowed="digits with a point and no separators")
         try:
             value = float(raw)  # type: ignore[arg-type]
-        except ValueError:
-            raise UnreadableItem("not a number", given=raw) from None
+        except (ValueError, OverflowError):
+            raise UnreadableItem("not a number", given=str(raw)[:40]) from None
         if not abs(value) <= LARGEST:
             raise UnreadableItem("a number is not finite or too large", given=value, allowed=f"up to {LARGEST:g}")
         return value

@@ -43,7 +43,8 @@ def seeds_of(seed: int, indices: Tensor | Sequence[int]) -> Tensor:
 def uniform(seeds: Tensor, stream: Key, shape: Sequence[int] = ()) -> Tensor:
     """Float32 in the open interval (0, 1), ``[B, *shape]``."""
     bits = _bits(seeds, stream, math.prod(shape))
-    return (((bits >> 40) & 0xFFFFFF).float() + 0.5).mul_(2.0**-24).reshape(len(seeds), *shape)
+    # The last of 2**24 values would be rounded up to 1.
+    return (((bits >> 40) & 0xFFFFFF).float() + 0.5).mul_(2.0**-24).clamp_(max=1 - 2.0**-24).reshape(len(seeds), *shape)
 
 
 def noise(seeds: Tensor, stream: Key, shape: Sequence[int]) -> Tensor:

@@ -41,7 +41,7 @@ class Assembly:
         phases: the turns of a step; empty for a family that counts.
         average: of what is shipped; ``None`` where the recipe wants none.
         compiled: whether its networks are.
-        started: what its first weights are of, where they are another model's.
+        started: what is to be told at the start: what its first weights are of, and which setting has no effect.
     """
 
     def __init__(self, recipe: Recipe, prepared: Prepared, processes: Processes) -> None:
@@ -52,6 +52,8 @@ class Assembly:
         self.family: Family = self._build().to(processes.device).train()
         for drawing in (self.family, self.family.shipped()):
             drawing.tokenizer, drawing.rules = prepared.modality.tokenizer, prepared.modality.rules
+        if settings.group_by_length and prepared.target.stream:
+            self.started.append("train.group_by_length has no effect: windows of one long text are equally long")
         self.phases = self.family.phases()
         _check(recipe, self.family)
         figures = [self.family.metric(prepared.target.form), *recipe.evaluate.metrics]

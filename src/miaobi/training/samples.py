@@ -10,7 +10,7 @@ from miaobi.families import Sampling
 from miaobi.sampling.noise import seeds_of
 from miaobi.training import guards
 from miaobi.training.assembly import Assembly
-from miaobi.types import Batch, Form, Samples
+from miaobi.types import Batch, Field, Form, Samples
 
 SHOWN = 4
 TOKENS = 128
@@ -39,7 +39,15 @@ def draw(assembly: Assembly, count: int) -> tuple[Samples, Batch] | None:
             return None
         asked = {key: value for key, value in assembly.recipe.evaluate.control.items() if key not in WHOLE_ITEMS}
         controls = type(family).Controls.parse(asked, "evaluate.control")
-        return family.sample(batch.conditions, lengths=lengths, controls=controls, seeds=seeds), batch
+        start = _start(assembly, batch)
+        made = family.sample(batch.conditions, prefix=start, lengths=lengths, controls=controls, seeds=seeds)
+        return made, batch
+
+
+def _start(assembly: Assembly, batch: Batch) -> Field | None:
+    """The first tokens of the items, for text that has no line end to start after."""
+    target = assembly.prepared.target
+    return Field(batch.target.values[:, :1]) if target.stream and target.begin is None else None
 
 
 def write(assembly: Assembly, step: int, folder: Path) -> list[Path]:

@@ -10,7 +10,7 @@ import torch
 from pydantic import Field as Value
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from miaobi.errors import InvalidRecipe
+from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import bootstrap
 from miaobi.evaluation.metrics._pairs import require_pairs, sources
@@ -80,7 +80,10 @@ class Relevance(Metric):
         others, another = strangers(context.count, self.config.among, context.seed)
         nothing = np.zeros(context.count, dtype=np.int64)
         weigh = TfidfVectorizer(analyzer=terms, sublinear_tf=True)
-        weigh.fit([*told, *real])
+        try:
+            weigh.fit([*told, *real])
+        except ValueError:
+            raise Unsupported("relevance counts words, and there are none in the held-out texts") from None
         asked, answers, samples = (weigh.transform(side) for side in (told, real, made))
         own, ideal = Similarities(samples, asked, nothing, others), Similarities(answers, asked, nothing, others)
         control = Similarities(samples, asked, another, others if context.count > self.config.among else others[:, 1:])

@@ -41,19 +41,19 @@ def rated(design: Design, sets: Sequence[Mapping[str, Piece]]) -> list[Trial]:
         design: of the study.
         sets: for each set of matched items, the piece of each system.
     """
-    return [Trial(f"t{number:05d}", Role.RATED, pieces) for number, pieces in enumerate(_shown_together(design, sets))]
+    shown = [(number, pieces) for number, found in enumerate(sets) for pieces in _shown(design, found, number)]
+    return [Trial(f"t{key:05d}", Role.RATED, pieces, set=number) for key, (number, pieces) in enumerate(shown)]
 
 
-def _shown_together(design: Design, sets: Sequence[Mapping[str, Piece]]) -> Iterator[tuple[str, ...]]:
+def _shown(design: Design, found: Mapping[str, Piece], number: int) -> Iterator[tuple[str, ...]]:
     models = [system for system in design.systems if system != REAL]
-    for number, found in enumerate(sets):
-        if design.task is Task.LIKERT:
-            yield from ((found[system].id,) for system in design.systems)
-        elif design.task is Task.PAIRS:
-            yield from ((found[one].id, found[two].id) for one, two in combinations(design.systems, 2))
-        else:
-            # A real item is seen once: one seen twice would be known again.
-            yield found[models[number % len(models)]].id, found[REAL].id
+    if design.task is Task.LIKERT:
+        yield from ((found[system].id,) for system in design.systems)
+    elif design.task is Task.PAIRS:
+        yield from ((found[one].id, found[two].id) for one, two in combinations(design.systems, 2))
+    else:
+        # A real item is seen once: one seen twice would be known again.
+        yield found[models[number % len(models)]].id, found[REAL].id
 
 
 def extras(design: Design, trials: Sequence[Trial], broken: Sequence[tuple[Piece, Piece]]) -> list[Trial]:

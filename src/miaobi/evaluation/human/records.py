@@ -98,7 +98,7 @@ class Trial:
     """One question, the same for every rater.
 
     Attributes:
-        key: its name; ``of``: the trial that a repeat repeats.
+        key: its name; ``of``: the trial that a repeat repeats; ``set``: the number of its set of matched items.
         role: what it is for.
         pieces: ids of one piece, or of two.
         expected: of a catch trial: the right answer, a piece's id, or the highest rating that passes after ``<=``.
@@ -109,6 +109,7 @@ class Trial:
     pieces: tuple[str, ...]
     expected: str = ""
     of: str = ""
+    set: int = -1
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Trial:

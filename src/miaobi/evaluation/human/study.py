@@ -140,9 +140,7 @@ def _design(
     )
 
 
-def _make(
-    folder: Path, design: Design, found: Sequence[Candidates], positions: Sequence[tuple[int, ...]]
-) -> Study:
+def _make(folder: Path, design: Design, found: Sequence[Candidates], positions: Sequence[tuple[int, ...]]) -> Study:
     sets = [
         {
             one.system: _piece(folder / "media", design, one, position)
@@ -166,9 +164,7 @@ def _broken(
     if design.own_question and design.task is not Task.REAL:
         return []
     rows = [row for row in range(len(source.items)) if row not in used][:most]
-    return [
-        (_piece(folder, design, source, row), _piece(folder, design, source, row, broken=True)) for row in rows
-    ]
+    return [(_piece(folder, design, source, row), _piece(folder, design, source, row, broken=True)) for row in rows]
 
 
 def _piece(folder: Path, design: Design, source: Candidates, position: int, *, broken: bool = False) -> Piece:

@@ -14,6 +14,7 @@ import numpy as np
 
 from miaobi.errors import SaveFailed
 from miaobi.evaluation.human import statistics
+from miaobi.evaluation.human.page import render
 from miaobi.evaluation.human.plan import guessing_passes
 from miaobi.evaluation.human.records import CATCHES, REAL, TIE, Answer, Design, Role, Task, Trial
 from miaobi.evaluation.human.store import Study
@@ -128,8 +129,6 @@ def results(folder: Path | str) -> Results:
         CorruptFile: it cannot be read.
         SaveFailed: the disk is full or not writable.
     """
-    from miaobi.evaluation.human.page import render
-
     study = Study.open(folder)
     answers = study.answers()
     raters = _raters(study, answers)

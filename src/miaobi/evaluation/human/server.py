@@ -38,7 +38,7 @@ _POLICY = (
 _SIDES = ("a", "b")
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """An answer that the server does not take, with its status."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:

@@ -155,7 +155,8 @@ def strengths(
     have no finite strength. Of two systems the difference is then ``log((wins + 1/2) / (losses + 1/2))``.
 
     Args:
-        lefts, rights: the systems compared.
+        lefts: one of the two systems of each comparison.
+        rights: the other one.
         values: 1 where the left one won, 0 where the right one did, one half for neither.
         systems: all of them, in the order of the answer.
         weights: of the comparisons.

@@ -96,5 +96,3 @@ def systems_of(study: Study, shown: Any) -> list[str]:
 def rated(study: Study) -> int:
     """How many trials estimates come from."""
     return sum(trial.role is Role.RATED for trial in study.trials)
-
-

@@ -31,12 +31,15 @@ def reweighted(raters: np.ndarray, sets: np.ndarray, seed: int) -> Iterator[np.n
     a single rater, or a single set, only the other is resampled.
     """
     many = [codes for codes in (raters, sets) if codes.max(initial=0) > 0]
+    counts = [int(codes.max()) + 1 for codes in many]
+    drawn = [
+        integers(seeds_of(derive_one(seed, axis), range(RESAMPLES)), "raters and items", count, (count,)).numpy()
+        for axis, count in enumerate(counts)
+    ]
     for number in range(RESAMPLES):
         weights = np.ones(len(raters))
-        for axis, codes in enumerate(many):
-            count = int(codes.max()) + 1
-            drawn = integers(seeds_of(derive_one(seed, axis), [number]), "raters and items", count, (count,))[0]
-            weights = weights * np.bincount(drawn.numpy(), minlength=count)[codes]
+        for codes, count, rows in zip(many, counts, drawn, strict=True):
+            weights = weights * np.bincount(rows[number], minlength=count)[codes]
         if weights.any():
             yield weights
 
@@ -80,7 +83,7 @@ def effective(values: np.ndarray, raters: np.ndarray, sets: np.ndarray) -> float
     "Robust inference with multiway clustering"). Where all answers are alike it cannot be seen: then the sets count.
     """
     count, share = len(values), float(values.mean())
-    single = share * (1 - share) / count
+    single = share * (1 - share) / max(1, count - 1)
     if single < 1e-12:
         return float(len(np.unique(sets)))
     found = [variance for codes in (raters, sets) if (variance := _clustered(values, codes)) is not None]

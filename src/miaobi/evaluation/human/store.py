@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from miaobi.errors import CorruptFile, DataError, InvalidRecipe, RunFolderError, SaveFailed
 from miaobi.evaluation.human.plan import Shown, choices, order
@@ -24,6 +24,7 @@ MOST_RATERS = 200
 LONGEST = 86_400.0
 """Seconds of one answer; a longer time, or one that is no number, counts as this."""
 _LONGEST_NAME = 40
+_LONGEST_LINE = 4096
 
 
 class Study:
@@ -125,8 +126,8 @@ class Study:
         path = self.folder / "answers.jsonl"
         try:
             with self._lock, path.open("ab+") as stream:
-                line = json.dumps(answer.to_json(), ensure_ascii=False).encode()
-                stream.write((b"" if _ends_whole(stream) else b"\n") + line + b"\n")
+                _drop_cut_line(stream)
+                stream.write(json.dumps(answer.to_json(), ensure_ascii=False).encode() + b"\n")
                 stream.flush()
                 os.fsync(stream.fileno())
         except OSError as error:
@@ -151,12 +152,14 @@ def check_raters(names: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def _ends_whole(stream: Any) -> bool:
-    """Whether a file is empty or ends with a line feed; a crash may have cut its last line short."""
-    if stream.seek(0, os.SEEK_END) == 0:
-        return True
-    stream.seek(-1, os.SEEK_END)
-    return bool(stream.read(1) == b"\n")
+def _drop_cut_line(stream: BinaryIO) -> None:
+    """Remove what a crash left of a last line: its rater was not told that it was saved."""
+    end = stream.seek(0, os.SEEK_END)
+    start = max(0, end - _LONGEST_LINE)
+    stream.seek(start)
+    tail = stream.read()
+    if tail and not tail.endswith(b"\n"):
+        stream.truncate(start + tail.rfind(b"\n") + 1)
 
 
 def _read(line: str, known: dict[str, Trial], design: Design, where: str) -> Answer:

@@ -102,7 +102,7 @@ class Study:
         path = self.folder / "answers.jsonl"
         if not path.is_file():
             return []
-        *whole, _ = path.read_text(encoding="utf-8").split("\n")
+        *whole, _ = path.read_text(encoding="utf-8", errors="replace").split("\n")
         known = {trial.key: trial for trial in self.trials}
         found: dict[tuple[str, str], Answer] = {}
         for number, line in enumerate(whole, 1):

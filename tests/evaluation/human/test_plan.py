@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from miaobi.evaluation.human import Role, Task, plan
 from miaobi.evaluation.human.matching import matched
-from miaobi.evaluation.human.media import scrambled
+from miaobi.evaluation.human.media import breakage, scrambled
 from miaobi.evaluation.human.records import CATCHES, REAL
 from tests.evaluation.human.studies import SECRET, picture_study, rated, systems_of, text_study
 
@@ -20,8 +20,9 @@ LENGTHS = st.lists(st.integers(0, 400), min_size=1, max_size=30)
 
 
 @given(st.lists(LENGTHS, min_size=2, max_size=3), st.integers(1, 40), st.booleans())
-def test_sets_are_of_like_length_and_use_a_position_once(lengths: list[list[int]], count: int, aligned: bool) -> None:
-    found = matched(lengths, count, aligned=aligned, ratio=1.25)
+def test_sets_are_of_like_length_and_use_a_position_once(lengths: list[list[int]], count: int, keyed: bool) -> None:
+    keys = [[str(position % 3) for position in range(len(sizes))] for sizes in lengths]
+    found = matched(lengths, count, keys=keys if keyed else None, ratio=1.25)
     assert len(found) <= min(count, *map(len, lengths))
     for system, sizes in enumerate(lengths):
         used = [chosen[system] for chosen in found]
@@ -30,12 +31,13 @@ def test_sets_are_of_like_length_and_use_a_position_once(lengths: list[list[int]
     for chosen in found:
         sizes = [max(1, lengths[system][position]) for system, position in enumerate(chosen)]
         assert max(sizes) <= 1.25 * min(sizes) + 1e-6
-        assert not aligned or len(set(chosen)) == 1
+        assert not keyed or len({position % 3 for position in chosen}) == 1
 
 
 def test_matching_finds_what_is_there() -> None:
     assert sorted(matched([[10, 100, 1000], [1000, 10, 100]], 9)) == [(0, 1), (1, 2), (2, 0)]
-    assert matched([[10, 100], [100, 10]], 9, aligned=True) == []
+    assert matched([[10, 100], [100, 10]], 9, keys=[["a", "b"]] * 2) == []
+    assert matched([[10, 11], [11, 10]], 9, keys=[["a", "b"]] * 2) == [(0, 0), (1, 1)]
 
 
 def test_lengths_of_a_study_give_nothing_away(tmp_path: Path) -> None:
@@ -128,3 +130,9 @@ def test_scrambling_keeps_everything_but_order() -> None:
     assert sorted(map(tuple, found.reshape(-1, 3))) == sorted(map(tuple, picture.reshape(-1, 3)))
     assert not np.array_equal(found, picture)
     assert np.array_equal(found, scrambled(picture, 3))
+
+
+def test_what_cannot_be_broken_is_known() -> None:
+    assert breakage("*" * 40) == 0
+    assert breakage(np.zeros((8, 8, 1), np.uint8)) == 0
+    assert breakage("The quick brown fox jumps over the lazy dog") > 0.5

@@ -65,6 +65,15 @@ def scrambled(item: Item, seed: int) -> Item:
     return shuffled(item.reshape(-1, item.shape[-1]), seed).reshape(item.shape)
 
 
+def breakage(item: Item) -> float:
+    """The share of characters or pixels that another order changes; one of everything else."""
+    if isinstance(item, str):
+        return sum(map(str.__ne__, item, scrambled(item, 0))) / max(1, len(item))
+    if isinstance(item, np.ndarray):
+        return float((item != scrambled(item, 0)).any(-1).mean())
+    return 1.0
+
+
 def shuffled(rows: np.ndarray, seed: int) -> np.ndarray:
     """The rows of an array in an order that ``seed`` fixes."""
     order = torch.argsort(uniform(seeds_of(seed, [0]), "shuffle", (len(rows),))[0])

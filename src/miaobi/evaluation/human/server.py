@@ -30,10 +30,12 @@ _STATIC = {
     "rate.js": ("rate.js", "text/javascript"),
 }
 _LARGEST_BODY = 4096
+_MOST_READ = 1 << 16
+_MOST_DIGITS = 9
 _PATIENCE = 30
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; media-src blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; "
+    "media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _SIDES = ("a", "b")
 
@@ -230,7 +232,8 @@ def _handler(server: Server) -> type[BaseHTTPRequestHandler]:
 class _Handler(BaseHTTPRequestHandler):
     rating: Server
     timeout = _PATIENCE
-    protocol_version = "HTTP/1.1"
+    # A connection that is kept alive would outlive the server.
+    protocol_version = "HTTP/1.0"
 
     def do_GET(self) -> None:
         self._guarded(self._get)
@@ -244,15 +247,25 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Nothing: addresses are secrets."""
 
-    def _guarded(self, work: Callable[[Session, str], None]) -> None:
+    def _guarded(self, work: Callable[[Session, str, bytes], None]) -> None:
         try:
-            work(*self._session())
+            body = self._body()
+            session, rest = self._session()
+            work(session, rest, body)
         except Refused as refused:
-            # What is left of its body would be read as the next request.
-            self.close_connection = True
             self._json(refused.status, {"error": refused.message})
         except MiaobiError as error:
             self._json(HTTPStatus.INTERNAL_SERVER_ERROR, {"error": error.what})
+
+    def _body(self) -> bytes:
+        """What was sent, read before anything is refused: a reply over unread bytes may be lost."""
+        size = self.headers.get("Content-Length", "0")
+        if not size.isdecimal() or len(size) > _MOST_DIGITS:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "not a length")
+        body = self.rfile.read(min(int(size), _MOST_READ))
+        if int(size) > _LARGEST_BODY:
+            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an answer has at most {_LARGEST_BODY} bytes")
+        return body
 
     def _session(self) -> tuple[Session, str]:
         # A page of another site that has its name resolve to this machine sends its own name here.
@@ -264,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refused(HTTPStatus.NOT_FOUND, "nothing here")
         return session, rest
 
-    def _get(self, session: Session, rest: str) -> None:
+    def _get(self, session: Session, rest: str, body: bytes) -> None:
         if rest == "state":
             self._json(HTTPStatus.OK, session.state())
         elif rest in _STATIC:
@@ -276,11 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             raise Refused(HTTPStatus.NOT_FOUND, "nothing here")
 
-    def _post(self, session: Session, rest: str) -> None:
-        size = self.headers.get("Content-Length", "")
-        if not size.isdecimal() or len(size) > 9 or int(size) > _LARGEST_BODY:
-            raise Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"an answer has at most {_LARGEST_BODY} bytes")
-        body = self.rfile.read(int(size))
+    def _post(self, session: Session, rest: str, body: bytes) -> None:
         if rest != "answer" or self.headers.get("Content-Type") != "application/json":
             raise Refused(HTTPStatus.BAD_REQUEST, "answers are JSON, sent to answer")
         try:

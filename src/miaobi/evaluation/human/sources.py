@@ -39,7 +39,7 @@ class Candidates:
         modality: shows and writes them.
         items: canonical items.
         given: what each was made from, as text; empty where nothing was, or where there is no text of it.
-        rows: ids of the held-out items that gave the conditions; ``None`` where there were no conditions.
+        keys: the same where it is text, else which held-out item it came from; ``None`` where there were no conditions.
     """
 
     system: str
@@ -47,7 +47,7 @@ class Candidates:
     modality: Modality
     items: list[Item]
     given: list[str]
-    rows: list[int] | None = None
+    keys: list[str] | None = None
 
 
 def gather(
@@ -91,15 +91,15 @@ def gather(
 
 
 def aligned(found: Sequence[Candidates]) -> bool:
-    """Whether item i of every system was made from the same conditions.
+    """Whether all systems have made their items from the same conditions.
 
     Raises:
         DataError: models with conditions that were made from different ones.
     """
-    rows = [one.rows for one in found]
-    if any(one is None for one in rows):
+    keys = [one.keys for one in found]
+    if any(one is None for one in keys):
         return False
-    if any(one != rows[0] for one in rows):
+    if any(one != keys[0] for one in keys):
         raise DataError(
             "the models' conditions come from different held-out items, so what they made does not compare",
             cure="name one source for all with --data, or compare models of one data section",
@@ -118,21 +118,25 @@ def _from_model(
     context = Context(model, prepared, count=count, seed=seed, controls=controls)
     with undisturbed(model.family):
         items = list(context.generated_items)
-    given = _given(context)
-    rows = context.held.ids[context.rows].tolist() if model.conditions else None
-    made = Candidates(name, source, context.modality, items, given, rows)
+    given, keys = _given(context)
+    made = Candidates(name, source, context.modality, items, given, keys)
     where = f"{prepared.source} ({context.held.part})"
-    return made, Candidates(REAL, where, context.modality, context.real_items, given, rows)
+    return made, Candidates(REAL, where, context.modality, context.real_items, given, keys)
 
 
-def _given(context: Context) -> list[str]:
-    """The conditions of each row as lines ``NAME: VALUE``."""
+def _given(context: Context) -> tuple[list[str], list[str] | None]:
+    """The conditions of each row as lines ``NAME: VALUE``, and its key."""
     lines: list[list[str]] = [[] for _ in context.rows]
+    told = True
     for name, modality in context.model.conditions.items():
         for row, item in zip(lines, context.held.condition_items(name, context.rows), strict=True):
             text = None if item is None else modality.shown.text(item)
+            told = told and (item is None or text is not None)
             row.extend([f"{name}: {text}"] if text else [])
-    return ["\n".join(row) for row in lines]
+    given = ["\n".join(row) for row in lines]
+    if not context.model.conditions:
+        return given, None
+    return given, given if told else [str(id_) for id_ in context.held.ids[context.rows].tolist()]
 
 
 def _from_folder(folder: Path, name: str, count: int) -> Candidates:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from miaobi.errors import DataError, InvalidRecipe, RunFolderError, SaveFailed
 from miaobi.evaluation.human import plan
 from miaobi.evaluation.human.matching import LENGTH_RATIO, matched
-from miaobi.evaluation.human.media import piece
+from miaobi.evaluation.human.media import breakage, piece
 from miaobi.evaluation.human.records import REAL, Design, Piece, Task
 from miaobi.evaluation.human.sources import Candidates, aligned, gather
 from miaobi.evaluation.human.store import Study
 
 MOST_ITEMS = 1000
-_POOL = 2
+_POOL = 4
+_BROKEN_PLACES = 0.25
 _NOUNS = {"text": "text", "image": "picture", "music": "piece of music", "speech": "recording", "video": "clip"}
 
 
@@ -58,7 +60,8 @@ def rate(
     found = _compared(found, wanted)
     together = aligned(found)
     lengths = [[one.modality.length(item) for item in one.items] for one in found]
-    positions = matched(lengths, sets, aligned=together)
+    keys = [one.keys or [] for one in found] if together else None
+    positions = matched(lengths, sets, keys=keys)
     if not positions:
         raise DataError(
             f"no items of like length: the longest of a set may be {LENGTH_RATIO:g} times its shortest",
@@ -123,20 +126,23 @@ def _design(
         Task.REAL: f"One {_NOUNS[kind]} is real, the other was made by a machine. Which one is real?",
     }
     ends = {"low": "bad", "high": "good"} if question is None else {"low": "not at all", "high": "very much"}
-    return Design(
-        task=task,
-        question=own[task] if question is None else question,
-        own_question=question is not None,
-        systems=tuple(one.system for one in found),
-        modality=kind,
-        items=items,
-        requested=requested,
-        length_ratio=LENGTH_RATIO,
-        aligned=together,
-        ties=ties,
-        seed=seed,
-        sources={one.system: one.source for one in found},
-        **ends,
+    return Design.parse(
+        {
+            "task": task,
+            "question": own[task] if question is None else question,
+            "own_question": question is not None,
+            "systems": tuple(one.system for one in found),
+            "modality": kind,
+            "items": items,
+            "requested": requested,
+            "length_ratio": LENGTH_RATIO,
+            "aligned": together,
+            "ties": ties,
+            "seed": seed,
+            "sources": {one.system: one.source for one in found},
+            **ends,
+        },
+        "study",
     )
 
 
@@ -163,7 +169,8 @@ def _broken(
     """Items that no other trial shows (of real data, where there is some), each with its broken self."""
     if design.own_question and design.task is not Task.REAL:
         return []
-    rows = [row for row in range(len(source.items)) if row not in used][:most]
+    unused = (row for row in range(len(source.items)) if row not in used)
+    rows = list(islice((row for row in unused if breakage(source.items[row]) >= _BROKEN_PLACES), most))
     return [(_piece(folder, design, source, row), _piece(folder, design, source, row, broken=True)) for row in rows]
 
 

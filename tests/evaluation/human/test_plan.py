@@ -49,7 +49,7 @@ def test_lengths_of_a_study_give_nothing_away(tmp_path: Path) -> None:
             assert max(left, right) <= 1.25 * min(left, right)
             ours.append(left)
             real.append(right)
-    assert np.mean(np.array(ours) > np.array(real)) == pytest.approx(0.5, abs=0.25)
+    assert abs(np.sign(np.array(ours) - np.array(real)).mean()) < 0.3
 
 
 def test_every_rater_has_an_order_and_sides_of_their_own(tmp_path: Path) -> None:

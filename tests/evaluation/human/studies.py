@@ -62,7 +62,7 @@ def sounds(folder: Path, count: int) -> Path:
 
 def text_study(folder: Path, task: str, *, n: int = 12, systems: int = 2, **options: Any) -> Study:
     """A study of different real sentences, some of them called a model's."""
-    lines = sentences(1000)
+    lines = sentences(1000)[:: max(1, 1000 // (systems + 1) // (5 * n * systems))]
     names = [SECRET, *(f"other-{number}" for number in range(1, systems))]
     made = [texts(folder / name, lines[number :: systems + 1]) for number, name in enumerate(names)]
     real = texts(folder / "held-out", lines[systems :: systems + 1]) if task != "pairs" else None

@@ -31,7 +31,7 @@ def matched(
         ratio: the longest of a set over its shortest, at most.
     """
     sizes = [np.maximum(1, np.asarray(one, dtype=np.float64)) for one in lengths]
-    sets = [(position,) for position in range(len(sizes[0]))]
+    sets: list[tuple[int, ...]] = [(position,) for position in range(len(sizes[0]))]
     for system in range(1, len(sizes)):
         first = [found[0] for found in sets]
         apart = np.abs(np.log(sizes[0][first])[:, None] - np.log(sizes[system])[None])

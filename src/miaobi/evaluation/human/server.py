@@ -269,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _session(self) -> tuple[Session, str]:
         # A page of another site that has its name resolve to this machine sends its own name here.
-        if self.headers.get("Host") not in (f"{host}:{self.rating.port}" for host in ("127.0.0.1", "localhost")):
+        if self.headers.get("Host") not in [f"{host}:{self.rating.port}" for host in ("127.0.0.1", "localhost")]:
             raise Refused(HTTPStatus.FORBIDDEN, "another host's name")
         _, token, rest = (*self.path.split("?")[0].split("/", 2), "", "")[:3]
         session = self.rating.session(token)

@@ -68,19 +68,15 @@ class TwoSample(Metric):
         found = self._judged(context, "generated", rows)
         floor = None if context.brief else self._judged(context, "training", rows)
         count = 2 * len(rows)
-        values = {
-            "machine_judge_accuracy": (found.judge.accuracy, floor and floor.judge.accuracy),
-            "machine_judge_p": (found.judge.p, floor and floor.judge.p),
-            "machine_judge_length_accuracy": (found.length.accuracy, floor and floor.length.accuracy),
-        }
+        values, floors = found.figures(), {} if floor is None else floor.figures()
         return {
             figure: Score(
                 value,
                 None if figure == "machine_judge_p" else share(round(value * count), count),
-                real,
+                floors.get(figure),
                 self._protocol(context, figure, len(rows)),
             )
-            for figure, (value, real) in values.items()
+            for figure, value in values.items()
         }
 
     def _protocol(self, context: Context, figure: str, pairs: int) -> Protocol:
@@ -148,6 +144,10 @@ class Judged:
 class _Both:
     judge: Judged
     length: Judged
+
+    def figures(self) -> dict[str, float]:
+        """By the names of `TwoSample.figures`."""
+        return dict(zip(TwoSample.figures, (self.judge.accuracy, self.judge.p, self.length.accuracy), strict=True))
 
 
 def judge(kernel: Kernel, pairs: int, *, folds: int, permutations: int, seed: int) -> Judged:

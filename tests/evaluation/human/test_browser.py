@@ -54,7 +54,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any) -> Iterator[Any]:
     with browser.new_context(viewport=WIDE) as context:
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(60_000)
         page.problems = []
         page.on("console", lambda message: page.problems.append(message.text))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
@@ -112,7 +112,7 @@ def test_a_rater_goes_through_by_keyboard_and_mouse_with_a_reload_between(page: 
         sources.append(page.content())
         assert page.locator("#over h1").inner_text() == "Thank you"
         page.wait_for_function("() => document.activeElement.textContent === 'Thank you'")
-        assert server.finished.wait(5)
+        assert server.finished.wait(60)
     answers = study.answers()
     assert [answer.trial for answer in answers] == [shown.trial.key for shown in study.plan("ann")]
     assert all(0 < answer.seconds < 60 for answer in answers)

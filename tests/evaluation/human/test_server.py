@@ -24,7 +24,7 @@ class Client:
         self.seen = b""
 
     def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.base.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.base.port, timeout=60)
         connection.request(method, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
         reply = connection.getresponse()
         content = reply.read()

@@ -45,7 +45,7 @@ def simulated_choices(
 
 
 @pytest.mark.parametrize(("level", "expected"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
-def test_alpha_is_the_published_one(level: str, expected: float) -> None:
+def test_alpha_is_the_published_one(level: statistics.Level, expected: float) -> None:
     assert statistics.alpha(pd.DataFrame(PUBLISHED), level) == pytest.approx(expected, abs=5e-4)
 
 

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import combinations
+from typing import Literal
 
 import evalica
 import numpy as np
@@ -21,7 +22,8 @@ from miaobi.sampling.noise import derive_one, integers, seeds_of
 POWER = 0.8
 _Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 _DRAWN = 1.0
-_LEVELS = {"likert": "ordinal", "pairs": "nominal", "real": "nominal"}
+Level = Literal["nominal", "ordinal", "interval"]
+_LEVELS: dict[str, Level] = {"likert": "ordinal", "pairs": "nominal", "real": "nominal"}
 
 
 def reweighted(raters: np.ndarray, sets: np.ndarray, seed: int) -> Iterator[np.ndarray]:
@@ -210,6 +212,6 @@ def agreement(answers: Mapping[tuple[int, int], float], task: str, seed: int) ->
     return value, (float(low), float(high))
 
 
-def alpha(table: pd.DataFrame, level: str) -> float:
+def alpha(table: pd.DataFrame, level: Level) -> float:
     """Alpha of raters' numbers ``[raters, items]``, NaN where there is none; level: nominal, ordinal or interval."""
     return float(evalica.alpha(table, distance=level).alpha)

@@ -10,7 +10,7 @@ WORKERS ?= 2
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check bench starter clean
+.PHONY: help install demo test check bench browser starter clean
 
 help: ## Show what there is.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
@@ -39,6 +39,11 @@ check: $(STAMP) ## Format, lint, types, and imports that point one way.
 
 bench: $(STAMP) ## Measure speed and quality beside other libraries, in one run, and write benchmarks/RESULTS.md.
 	$(BIN)/python -m benchmarks $(ARGS)
+
+browser: ## Install the headless Chromium that the rating page is tested in (Debian, as root), where there is none.
+	@command -v chromium-headless-shell chromium chromium-browser google-chrome > /dev/null || \
+	  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+	    chromium-headless-shell > /dev/null; }
 
 starter: $(STAMP) ## Add the small public models (270 MB) that recipes may start from.
 	$(BIN)/python -m pip install --quiet --editable ".[starter]"

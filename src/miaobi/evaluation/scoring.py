@@ -60,7 +60,7 @@ def evaluate(
         Diverged: the model's samples or likelihoods are not finite.
     """
     model = models.opened(model)
-    recipe = _recipe(model, data)
+    recipe = recipe_of(model, data)
     settings = recipe.evaluate
     named = extractor or settings.extractor
     controls = {**settings.control, **(controls or {})}
@@ -203,7 +203,12 @@ def _chosen(choice: Choice, computed: dict[str, Score]) -> dict[str, Score]:
     return {choice.figure: computed[choice.figure]}
 
 
-def _recipe(model: Model, source: str | None) -> Recipe:
+def recipe_of(model: Model, source: str | None) -> Recipe:
+    """The recipe that a model was trained by, with another data source where one is given.
+
+    Raises:
+        RunFolderError: the model does not say.
+    """
     saved = model.info.get("recipe")
     if saved is None:
         raise RunFolderError(

@@ -21,6 +21,7 @@ OPTIONS = {
     "train": ["--set", "--run", "--resume", "--json"],
     "generate": ["--prompt", "--condition", "--control", "-n", "--seed", "-o", "--json"],
     "evaluate": ["--metric", "--data", "--samples", "--seed", "--json"],
+    "tune": ["--trials", "--study", "--set", "--json"],
     "estimate": ["--set", "--json"],
     "list": ["--json"],
     "show": ["--json"],

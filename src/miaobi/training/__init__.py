@@ -21,8 +21,9 @@ from miaobi.training.run_folder import RunFolder
 from miaobi.training.session import Session
 from miaobi.training.stages import Estimates
 from miaobi.training.trainer import Trainer
+from miaobi.training.watching import Look, Watch
 
-__all__ = ["Estimate", "Estimates", "Result", "estimate", "train"]
+__all__ = ["Estimate", "Estimates", "Look", "Result", "Watch", "estimate", "train"]
 
 
 def train(
@@ -32,6 +33,7 @@ def train(
     changes: Sequence[str] = (),
     resume: bool = False,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> Result:
     """Train what a recipe describes.
 
@@ -41,6 +43,7 @@ def train(
         changes: ``a.b=c`` settings that override the recipe's.
         resume: go on from the last checkpoint; with nothing saved, start afresh.
         progress: talk on standard error.
+        watch: told of every evaluation; it may end the run.
 
     Raises:
         RequestError: the recipe, its data, or the run folder cannot be used; nothing was done.
@@ -51,20 +54,22 @@ def train(
     loaded = Recipe.load(recipe, changes)
     folder = RunFolder(Path(run) if run is not None else default_folder(recipe))
     if not loaded.stages:
-        return _train(loaded, folder, folder, resume=resume, progress=progress)
+        return _train(loaded, folder, folder, resume=resume, progress=progress, watch=watch)
 
     def one(part: Recipe, place: Path) -> Result:
-        return _train(part, RunFolder(place), folder, resume=True, progress=progress)
+        return _train(part, RunFolder(place), folder, resume=True, progress=progress, watch=watch)
 
     return stages.run(loaded, folder, one, resume=resume)
 
 
-def _train(recipe: Recipe, folder: RunFolder, whole: RunFolder, *, resume: bool, progress: bool) -> Result:
+def _train(
+    recipe: Recipe, folder: RunFolder, whole: RunFolder, *, resume: bool, progress: bool, watch: Watch | None
+) -> Result:
     """Train a recipe without stages, perhaps one stage of the run in ``whole``."""
     with _as_it_was(), Reporter(progress) as reporter:
         session = Session(recipe, folder, resume=resume, reporter=reporter, whole=whole.root)
         try:
-            Trainer(session).run()
+            Trainer(session, watch).run()
             if session.processes.writes:
                 deliver(session)
         finally:

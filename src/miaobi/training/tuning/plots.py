@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -12,10 +13,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from miaobi.errors import SaveFailed
 from miaobi.training.tuning.design import Design
-from miaobi.training.tuning.settings import Range
+from miaobi.training.tuning.settings import Choices
 from miaobi.training.tuning.study import DEFAULT, Study
 
 _LOOKS = {TrialState.COMPLETE: ("o", "#a8321f", "whole"), TrialState.PRUNED: ("x", "#9a9da3", "pruned")}
+_OWN = "as it is"
 _WIDE, _HIGH = 6.4, 3.4
 _COLUMNS = 3
 
@@ -37,11 +39,11 @@ def draw(study: Study, importances: Mapping[str, float]) -> list[Path]:
 def _history(trials: Sequence[FrozenTrial], design: Design) -> Figure:
     figure = Figure(figsize=(_WIDE, _HIGH), layout="constrained")
     axes = figure.add_subplot()
-    _scatter(axes, trials, [trial.number for trial in trials])
+    _scatter(axes, trials, [trial.number for trial in trials], design)
     best: list[tuple[int, float]] = []
     for trial in trials:
-        value = trial.value
-        if trial.state is TrialState.COMPLETE and value is not None:
+        value = _value(trial)
+        if trial.state is TrialState.COMPLETE:
             kept = value if not best or design.better(value, best[-1][1]) else best[-1][1]
             best.append((trial.number, kept))
     axes.step([number for number, _ in best], [value for _, value in best], where="post", color="#a8321f", label="best")
@@ -67,22 +69,42 @@ def _slices(trials: Sequence[FrozenTrial], design: Design) -> Figure:
     for place, (path, dimension) in enumerate(design.space.items()):
         axes = figure.add_subplot(rows, columns, place + 1)
         drawn = [trial.params[path] for trial in trials]
-        _scatter(axes, trials, drawn if isinstance(dimension, Range) else [str(value) for value in drawn])
-        if isinstance(dimension, Range) and dimension.log:
+        if isinstance(dimension, Choices):
+            names = [str(name) for name in dimension.labels]
+            drawn = [names.index(str(one)) for one in drawn]
+            axes.set_xticks(range(len(names)), names)
+        elif dimension.log:
             axes.set_xscale("log")
+        _scatter(axes, trials, drawn, design)
         axes.set(xlabel=path)
     return figure
 
 
-def _scatter(axes: Any, trials: Sequence[FrozenTrial], places: Sequence[Any]) -> None:
+def _scatter(axes: Any, trials: Sequence[FrozenTrial], places: Sequence[Any], design: Design) -> None:
+    """Points; what is far worse than most lies at the edge, so that the others can be told apart."""
+    low, high = _limits([_value(trial) for trial in trials], design.lower)
+    values = [min(max(_value(trial), low), high) for trial in trials]
     for state, (marker, colour, name) in _LOOKS.items():
-        rows = [row for row, trial in enumerate(trials) if trial.state is state]
-        if rows:
-            values = [trials[row].value for row in rows]
-            axes.scatter([places[row] for row in rows], values, marker=marker, color=colour, label=name)
-    for row, trial in enumerate(trials):
-        if trial.number == DEFAULT:
-            axes.scatter([places[row]], [trial.value], marker="s", color="#1d1f21", label="as it is", zorder=3)
+        rows = [row for row, trial in enumerate(trials) if trial.state is state and trial.number != DEFAULT]
+        axes.scatter(
+            [places[row] for row in rows], [values[row] for row in rows], marker=marker, color=colour, label=name
+        )
+    rows = [row for row, trial in enumerate(trials) if trial.number == DEFAULT]
+    axes.scatter([places[row] for row in rows], [values[row] for row in rows], marker="s", color="#1d1f21", label=_OWN)
+    margin = 0.05 * (high - low)
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _limits(values: Sequence[float], lower: bool) -> tuple[float, float]:
+    """From the best value to somewhat beyond that of three quarters of the trials."""
+    ordered = sorted(values, reverse=not lower)
+    best, most = ordered[0], ordered[3 * (len(ordered) - 1) // 4]
+    far = most + 0.5 * (most - best or abs(best) or 1.0) * (1 if lower else -1)
+    return min(best, far), max(best, far)
+
+
+def _value(trial: FrozenTrial) -> float:
+    return math.nan if trial.value is None else trial.value
 
 
 def _saved(figure: Figure, path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -15,7 +15,7 @@ from miaobi.errors import InvalidRecipe
 from miaobi.types import Settings
 
 if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 MOST_TRIALS = 10_000
 
@@ -70,21 +70,22 @@ class Range(Settings):
         """Whether it holds whole numbers only."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
-    def distribution(self) -> BaseDistribution:
-        """What Optuna calls it."""
+    def distribution(self) -> IntDistribution | FloatDistribution:
+        """What Optuna calls it; a last step that does not fit is left out."""
         from optuna.distributions import FloatDistribution, IntDistribution
 
-        if self.whole:
-            return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
-        # Optuna shortens a last step that does not fit; so does `ends`.
-        high = self.ends()[-1]
-        return FloatDistribution(float(self.low), float(high), log=self.log, step=self.step)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*not divisible by `step`")
+            if self.whole:
+                return IntDistribution(int(self.low), int(self.high), log=self.log, step=int(self.step or 1))
+            return FloatDistribution(float(self.low), float(self.high), log=self.log, step=self.step)
 
     def ends(self) -> list[Any]:
         """The smallest and the largest number that it holds."""
         if self.step is None:
             return [self.low, self.high]
-        return [self.low, self.low + math.floor((self.high - self.low) / self.step + 1e-9) * self.step]
+        held = self.distribution()
+        return [held.low, held.high]
 
     def nearest(self, value: Any) -> Any:
         """The number in it that is nearest to ``value``; its lowest where that is no number."""
@@ -107,11 +108,16 @@ class Choices:
 
     values: tuple[Any, ...]
 
-    def distribution(self) -> BaseDistribution:
+    def distribution(self) -> CategoricalDistribution:
         """What Optuna calls it."""
         from optuna.distributions import CategoricalDistribution
 
-        return CategoricalDistribution([_label(value) for value in self.values])
+        return CategoricalDistribution(self.labels)
+
+    @property
+    def labels(self) -> list[Any]:
+        """What Optuna calls the values, in order."""
+        return [_label(value) for value in self.values]
 
     def ends(self) -> list[Any]:
         """Every value."""

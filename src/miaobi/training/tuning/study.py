@@ -126,7 +126,7 @@ class Study:
         return {path: self.design.space[path].value(drawn) for path, drawn in trial.params.items()}
 
     def importances(self) -> dict[str, float]:
-        """Each setting's share in what made trials good (Watanabe et al. 2023); empty where too few went their length."""
+        """Each setting's share in what made trials good (Watanabe et al. 2023); empty where too few are whole."""
         whole = [trial for trial in self.trials() if trial.state is TrialState.COMPLETE]
         if len(whole) < _TELLING or len({_value(trial) for trial in whole}) < 2:
             return {}

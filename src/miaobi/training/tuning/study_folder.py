@@ -103,6 +103,6 @@ class StudyFolder:
             raise CorruptFile(
                 f"{self.design} cannot be read: {error}", cure="start another study with --study"
             ) from None
-        if not isinstance(data, dict) or data.get("format", 0) > FORMAT:
+        if isinstance(data, dict) and data.get("format", 0) > FORMAT:
             raise RunFolderError("the study was written by a newer version", given=str(self.root), cure="update miaobi")
         return Design.from_json(data, str(self.design))

@@ -125,7 +125,7 @@ def design(recipe: Recipe, say: Callable[[str], None]) -> Design:
         raise DataError("nothing is held out to search by", cure="hold out a validation part (data.split.validation)")
     space = spaces.widened(space, own)
     spaces.check_models(base.model_copy(update={"tune": {}}), prepared, space)
-    shared = _shared(settings, recipe, planned)
+    shared = _shared(settings, planned)
     return Design(recipe, space, own, shared, metric, found.figure, found.lower)
 
 
@@ -137,12 +137,12 @@ def _budget(settings: TuneSettings, recipe: Recipe) -> dict[str, Any]:
     return {key: getattr(recipe.train, key) for key in ("steps", "minutes", "epochs")}
 
 
-def _shared(settings: TuneSettings, recipe: Recipe, planned: Recipe) -> dict[str, Any]:
-    budget, every = {"minutes": settings.minutes, "steps": None, "epochs": None}, recipe.train.evaluate_every
-    steps = planned.train.steps or 1
+def _shared(settings: TuneSettings, planned: Recipe) -> dict[str, Any]:
+    budget: dict[str, Any] = {"minutes": settings.minutes, "steps": None, "epochs": None}
+    every = None
     if settings.minutes is None:
-        budget["steps"] = steps
-        every = every or math.ceil(steps / settings.evaluations)
+        budget["steps"] = steps = planned.train.steps or 1
+        every = math.ceil(steps / settings.evaluations)
     how = {name: getattr(planned.train, name) for name in ("threads", "precision", "compile")}
     # Live samples cost as much as looks, and nobody watches a trial.
     return {**budget, **how, "evaluate_every": every, "sample_every": 10**9, "tracking": []}

@@ -111,7 +111,8 @@ def _check_path(path: str) -> None:
         raise InvalidRecipe(f"{path} is the budget of trials, or changes nothing that they are measured by", given=path)
     section = path.split(".", maxsplit=1)[0]
     if section not in Recipe.model_fields:
-        raise UnknownName("section in recipe.tune.space", path, [*Recipe.model_fields, *SEARCHED])
+        known = {allowed.split(".")[0] for allowed in SEARCHED}
+        raise UnknownName("section in recipe.tune.space", section, known, cure=f"given was {path}")
     raise InvalidRecipe(
         "trials that differ in this would not compare, or train different data", given=path, allowed=SEARCHED
     )

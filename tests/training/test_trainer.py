@@ -287,3 +287,26 @@ def test_live_samples_take_controls_of_text_that_a_glance_has_room_for(tmp_path)
     assert list((made.run / "samples").glob("*.txt"))
     long = {**recipe, "evaluate": {"metrics": ["likelihood"], "control": {"regex": "[a-z ]{200}", "best_of": 2}}}
     assert train(long, run=tmp_path / "long", progress=False).steps == 4
+
+
+def test_somebody_who_watches_is_told_of_every_evaluation_and_can_end_the_run(tmp_path):
+    told = []
+
+    def watch(look):
+        told.append(look)
+        return "enough" if look.step == 8 else None
+
+    result = train(with_train(), run=tmp_path, watch=watch, progress=False)
+    assert [(look.step, look.steps, look.figure, look.lower) for look in told] == [
+        (4, STEPS, "bits_per_dimension", True),
+        (8, STEPS, "bits_per_dimension", True),
+    ]
+    assert [look.value for look in told] == [
+        line["evaluation"]["bits_per_dimension"]
+        for line in read_lines(RunFolder(tmp_path).metrics)
+        if "evaluation" in line
+    ]
+    assert (result.steps, result.stopped) == (8, "enough")
+    assert result.model.is_dir()
+    again = train(with_train(), run=tmp_path, resume=True, watch=told.append, progress=False)
+    assert (again.steps, again.stopped, len(told)) == (8, "enough", 2), "it stays ended"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from miaobi.recipe import Recipe
 from miaobi.training import stages
@@ -20,6 +17,7 @@ from miaobi.training.result import Result
 from miaobi.training.run_folder import RunFolder
 from miaobi.training.session import Session
 from miaobi.training.stages import Estimates
+from miaobi.training.surroundings import as_it_was
 from miaobi.training.trainer import Trainer
 from miaobi.training.watching import Look, Watch
 
@@ -66,7 +64,7 @@ def _train(
     recipe: Recipe, folder: RunFolder, whole: RunFolder, *, resume: bool, progress: bool, watch: Watch | None
 ) -> Result:
     """Train a recipe without stages, perhaps one stage of the run in ``whole``."""
-    with _as_it_was(), Reporter(progress) as reporter:
+    with as_it_was(), Reporter(progress) as reporter:
         session = Session(recipe, folder, resume=resume, reporter=reporter, whole=whole.root)
         try:
             Trainer(session, watch).run()
@@ -89,7 +87,7 @@ def estimate(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[
     """
     loaded = Recipe.load(recipe, changes)
     place = Path(recipe) if isinstance(recipe, str | Path) and Path(recipe).is_dir() else None
-    with _as_it_was():
+    with as_it_was():
         if loaded.stages:
             return stages.estimates(loaded, place, _estimate)
         return _estimate(beside(loaded, place or Path()))
@@ -105,15 +103,3 @@ def default_folder(recipe: str | Path | Mapping[str, Any] | Recipe) -> Path:
         return Path("runs") / "run"
     path = Path(recipe)
     return path if path.is_dir() else Path("runs") / path.stem
-
-
-@contextmanager
-def _as_it_was() -> Iterator[None]:
-    """The global generator and the number of threads are the caller's again afterwards."""
-    threads = torch.get_num_threads()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        torch.set_num_threads(threads)

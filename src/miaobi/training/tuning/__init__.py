@@ -49,6 +49,7 @@ def tune(
     _require()
     # Imported here, because these modules are made of Optuna's classes.
     from miaobi.training.progress import Reporter
+    from miaobi.training.surroundings import as_it_was
     from miaobi.training.tuning import outcome
     from miaobi.training.tuning.confirming import confirm
     from miaobi.training.tuning.design import design
@@ -60,7 +61,7 @@ def tune(
     asked = Recipe.load(recipe, [*changes, *([] if trials is None else [f"tune.trials={trials}"])])
     settings = TuneSettings.parse(asked.tune, "recipe.tune")
     folder = StudyFolder(Path(study) if study is not None else _default_folder(recipe))
-    with Reporter(progress) as reporter:
+    with as_it_was(), Reporter(progress) as reporter:
         try:
             found = Study(folder, folder.open(asked, lambda one: design(one, reporter.say)))
             search(found, settings.trials, _train, reporter.say)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from miaobi.sampling.noise import derive_one
@@ -55,7 +56,9 @@ class Study:
 
     def __init__(self, folder: StudyFolder, design: Design) -> None:
         self.folder, self.design = folder, design
-        self._distributions = {path: dimension.distribution() for path, dimension in design.space.items()}
+        self._distributions: dict[str, BaseDistribution] = {
+            path: dimension.distribution() for path, dimension in design.space.items()
+        }
         with folder.held():
             self._study = optuna.create_study(
                 storage=journal.storage(folder.journal),

@@ -9,6 +9,7 @@ from miaobi.errors import CorruptFile, Diverged, InvalidRecipe, RunFolderError, 
 from miaobi.recipe import Recipe
 from miaobi.training.tuning.searching import PRUNED, search
 from miaobi.training.tuning.study_folder import StudyFolder
+from miaobi.training.watching import Look
 from tests.training.tuning.stand_ins import EVALUATIONS, RECIPE, Pretend, course, design_of, loss, searched, study_in
 
 
@@ -61,6 +62,8 @@ def test_the_recipe_as_it_is_is_never_pruned(tmp_path):
     held = study.take(9)
     for _ in range(8):
         taken = study.take(9)
+        for step in range(1, EVALUATIONS + 1):
+            study.report(taken, Look(step, EVALUATIONS, "bits", 0.1, True))
         study.tell(taken, TrialState.COMPLETE, 0.1)
         taken.lease.release()
     watched = []

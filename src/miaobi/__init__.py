@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from miaobi.models import load as load
     from miaobi.recipe import Recipe as Recipe
     from miaobi.training import train as train
+    from miaobi.training.tuning import tune as tune
 
-__all__ = ["Recipe", "evaluate", "generate", "load", "train"]
+__all__ = ["Recipe", "evaluate", "generate", "load", "train", "tune"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -29,6 +30,7 @@ _HOMES = {
     "generate": "miaobi.generation",
     "load": "miaobi.models",
     "train": "miaobi.training",
+    "tune": "miaobi.training.tuning",
 }
 
 

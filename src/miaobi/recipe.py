@@ -199,6 +199,7 @@ class Recipe(Settings):
     supply: dict[str, str] = Value({}, description="{CONDITION: stage:NAME or run:PATH}: what makes it in generating")
     seed: int = Value(0, ge=0, lt=2**62)
     stages: dict[str, dict[str, Any]] = Value({}, description="{NAME: sections that differ}, run in order")
+    tune: dict[str, Any] = Value({}, description="how `miaobi tune` searches it: its space, trials and budget")
     note: str | None = Value(None, description="free text: what the recipe shows and its measured score")
     expected: dict[str, Any] = Value({}, description="measured scores, for people; nothing reads them")
 

@@ -22,6 +22,7 @@ OPTIONS = {
     "generate": ["--prompt", "--condition", "--control", "-n", "--seed", "-o", "--json"],
     "evaluate": ["--metric", "--data", "--samples", "--seed", "--json"],
     "rate": ["--task", "--question", "-n", "--raters", "--port", "-o", "--no-browser", "--results", "--json"],
+    "tune": ["--trials", "--study", "--set", "--json"],
     "estimate": ["--set", "--json"],
     "list": ["--json"],
     "show": ["--json"],

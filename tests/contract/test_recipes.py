@@ -16,6 +16,8 @@ from miaobi.modalities import Modality, Represented
 from miaobi.models import Model, PartCodec
 from miaobi.recipe import Plugin, Recipe, plugin_name, plugin_options, shipped
 from miaobi.training.stages import recipes
+from miaobi.training.tuning.settings import TuneSettings, parse_space
+from miaobi.training.tuning.space import check_paths
 from miaobi.types import Form, Spec
 
 RECIPES = shipped()
@@ -122,6 +124,13 @@ def test_its_data_has_its_columns(name: str) -> None:
         assert plugin_name(held[recipe.data.content or data.content]) == plugin_name(recipe.modality)
         columns = {one.column or key for key, one in recipe.data.condition.items() if one.view is None}
         assert columns | {recipe.data.content or data.content} <= {*data.conditions, data.content}
+
+
+@every
+def test_its_search_is_one(name: str) -> None:
+    recipe = Recipe.load(RECIPES[name])
+    space = parse_space(TuneSettings.parse(recipe.tune, "recipe.tune").space)
+    check_paths(recipe.model_copy(update={"tune": {}}), space)
 
 
 @every

@@ -313,3 +313,26 @@ def test_samples_of_a_text_without_line_ends_start_from_held_out_text(tmp_path):
     }
     made = train(recipe, run=tmp_path / "run", progress=False)
     assert all(path.read_text(encoding="utf-8") for path in (made.run / "samples").glob("*.txt"))
+
+
+def test_somebody_who_watches_is_told_of_every_evaluation_and_can_end_the_run(tmp_path):
+    told = []
+
+    def watch(look):
+        told.append(look)
+        return "enough" if look.step == 8 else None
+
+    result = train(with_train(), run=tmp_path, watch=watch, progress=False)
+    assert [(look.step, look.steps, look.figure, look.lower) for look in told] == [
+        (4, STEPS, "bits_per_dimension", True),
+        (8, STEPS, "bits_per_dimension", True),
+    ]
+    assert [look.value for look in told] == [
+        line["evaluation"]["bits_per_dimension"]
+        for line in read_lines(RunFolder(tmp_path).metrics)
+        if "evaluation" in line
+    ]
+    assert (result.steps, result.stopped) == (8, "enough")
+    assert result.model.is_dir()
+    again = train(with_train(), run=tmp_path, resume=True, watch=told.append, progress=False)
+    assert (again.steps, again.stopped, len(told)) == (8, "enough", 2), "it stays ended"

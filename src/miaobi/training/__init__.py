@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from miaobi.recipe import Recipe
 from miaobi.training import stages
@@ -20,9 +17,11 @@ from miaobi.training.result import Result
 from miaobi.training.run_folder import RunFolder
 from miaobi.training.session import Session
 from miaobi.training.stages import Estimates
+from miaobi.training.surroundings import as_it_was
 from miaobi.training.trainer import Trainer
+from miaobi.training.watching import Look, Watch
 
-__all__ = ["Estimate", "Estimates", "Result", "estimate", "train"]
+__all__ = ["Estimate", "Estimates", "Look", "Result", "Watch", "estimate", "train"]
 
 
 def train(
@@ -32,6 +31,7 @@ def train(
     changes: Sequence[str] = (),
     resume: bool = False,
     progress: bool = True,
+    watch: Watch | None = None,
 ) -> Result:
     """Train what a recipe describes.
 
@@ -41,6 +41,7 @@ def train(
         changes: ``a.b=c`` settings that override the recipe's.
         resume: go on from the last checkpoint; with nothing saved, start afresh.
         progress: talk on standard error.
+        watch: told of every evaluation; it may end the run.
 
     Raises:
         RequestError: the recipe, its data, or the run folder cannot be used; nothing was done.
@@ -51,20 +52,22 @@ def train(
     loaded = Recipe.load(recipe, changes)
     folder = RunFolder(Path(run) if run is not None else default_folder(recipe))
     if not loaded.stages:
-        return _train(loaded, folder, folder, resume=resume, progress=progress)
+        return _train(loaded, folder, folder, resume=resume, progress=progress, watch=watch)
 
     def one(part: Recipe, place: Path) -> Result:
-        return _train(part, RunFolder(place), folder, resume=True, progress=progress)
+        return _train(part, RunFolder(place), folder, resume=True, progress=progress, watch=watch)
 
     return stages.run(loaded, folder, one, resume=resume)
 
 
-def _train(recipe: Recipe, folder: RunFolder, whole: RunFolder, *, resume: bool, progress: bool) -> Result:
+def _train(
+    recipe: Recipe, folder: RunFolder, whole: RunFolder, *, resume: bool, progress: bool, watch: Watch | None
+) -> Result:
     """Train a recipe without stages, perhaps one stage of the run in ``whole``."""
-    with _as_it_was(), Reporter(progress) as reporter:
+    with as_it_was(), Reporter(progress) as reporter:
         session = Session(recipe, folder, resume=resume, reporter=reporter, whole=whole.root)
         try:
-            Trainer(session).run()
+            Trainer(session, watch).run()
             if session.processes.writes:
                 deliver(session)
         finally:
@@ -84,7 +87,7 @@ def estimate(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[
     """
     loaded = Recipe.load(recipe, changes)
     place = Path(recipe) if isinstance(recipe, str | Path) and Path(recipe).is_dir() else None
-    with _as_it_was():
+    with as_it_was():
         if loaded.stages:
             return stages.estimates(loaded, place, _estimate)
         return _estimate(beside(loaded, place or Path()))
@@ -100,15 +103,3 @@ def default_folder(recipe: str | Path | Mapping[str, Any] | Recipe) -> Path:
         return Path("runs") / "run"
     path = Path(recipe)
     return path if path.is_dir() else Path("runs") / path.stem
-
-
-@contextmanager
-def _as_it_was() -> Iterator[None]:
-    """The global generator and the number of threads are the caller's again afterwards."""
-    threads = torch.get_num_threads()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        torch.set_num_threads(threads)

@@ -30,6 +30,7 @@ CHANGEABLE = (
     "train.threads",
     "evaluate.metrics",
     "evaluate.options",
+    "tune",
     "note",
     "expected",
 )

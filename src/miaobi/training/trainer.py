@@ -12,6 +12,7 @@ from miaobi.training.interrupts import Interrupts
 from miaobi.training.meter import Meter
 from miaobi.training.session import Session
 from miaobi.training.state import Best
+from miaobi.training.watching import Look, Watch
 
 _LOGGED = 100
 """Log lines in a run, at least; never fewer than one every `_LONGEST` steps."""
@@ -25,10 +26,11 @@ class Trainer:
 
     Args:
         session: just opened.
+        watch: told of every evaluation, by the process that evaluates.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, watch: Watch | None = None) -> None:
+        self._session, self._watch = session, watch
         self._meter = Meter()
         self._log_every = max(1, min(_LONGEST, session.steps // _LOGGED))
         self._began = time.monotonic() - session.state.seconds
@@ -136,9 +138,16 @@ class Trainer:
             figures = {found.figure: found.value} | ({} if share is None else {"diversity": share})
             session.tracker.evaluation(state.step, figures)
             session.reporter.evaluated(state.step, found.figure, found.value, improved)
+            self._tell(found)
         if session.processes.count > 1:
             session.state = type(state).from_json(session.processes.agree(state.to_json()))
         return bool(session.processes.agree(improved))
+
+    def _tell(self, found: evaluating.HeldOut) -> None:
+        session, state = self._session, self._session.state
+        if self._watch is not None:
+            said = self._watch(Look(state.step, session.steps, found.figure, found.value, found.lower))
+            state.stopped = state.stopped or said
 
     def _judge(self, found: evaluating.HeldOut | None, share: float | None) -> bool:
         """Take an evaluation into the state; whether it is the best so far."""

@@ -76,6 +76,8 @@ class Text(Modality):
     unit = "byte"
     extensions: ClassVar[frozenset[str]] = frozenset({".txt", ".text", ".md"})
     metrics = ("likelihood", "diversity")
+    quality = "sample_bleu.harmonic_bleu"
+    spelling = frozenset({"tokenizer", "vocabulary"})
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)

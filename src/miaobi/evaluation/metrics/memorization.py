@@ -16,7 +16,7 @@ from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import of_mean, share
 from miaobi.evaluation.metrics._neighbours import nearest
 from miaobi.evaluation.metrics._overlap import Overlap, longest_common
-from miaobi.evaluation.metrics._words import elements, is_text
+from miaobi.evaluation.metrics._words import bound_to_tokens, elements, is_text
 from miaobi.evaluation.records import Direction, Pair, Protocol, Score
 from miaobi.modalities import Item
 from miaobi.types import Form, Settings
@@ -56,6 +56,7 @@ class Memorization(Metric):
         'nearest-neighbour test after Meehan et al. 2020, "A Non-Parametric Test to Detect Data-Copying"'
     )
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR, Form.TOKENS})
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
 
     @classmethod
     def check(cls, family: Family, modality: Modality) -> None:
@@ -95,7 +96,12 @@ class Memorization(Metric):
         return Score(float(generated.mean()), of_mean(generated.tolist()), float(held.mean()), protocol)
 
     def _protocol(self, context: Context, figure: str, found: _Found) -> Protocol:
-        return self.stamp(figure, context.sample_stamp() | found.protocol, floor_samples=context.count)
+        return self.stamp(
+            figure,
+            context.sample_stamp() | found.protocol,
+            tokenizer_bound=bound_to_tokens(context.modality),
+            floor_samples=context.count,
+        )
 
     def _floor(self, held: np.ndarray) -> float | None:
         halves = held[::2], held[1::2]

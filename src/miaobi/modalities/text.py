@@ -76,7 +76,7 @@ class Text(Modality):
     unit = "byte"
     extensions: ClassVar[frozenset[str]] = frozenset({".txt", ".text", ".md"})
     metrics = ("likelihood", "diversity")
-    quality = "sample_bleu.harmonic_bleu"
+    quality = "statistics.least_overlap"
     spelling = frozenset({"tokenizer", "vocabulary"})
 
     def __init__(self, config: Settings) -> None:

@@ -1,15 +1,20 @@
-"""How much the notes of generated music are distributed like those of real music."""
+"""How much generated texts or music are made of what real ones are made of, in the order of real ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from scipy import sparse
 
 from miaobi.errors import Unsupported
+from miaobi.evaluation.metrics import _note_counts, _word_counts
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import around
+from miaobi.evaluation.metrics._words import is_text, one_line, tokenizer_of, words
 from miaobi.evaluation.records import Direction, Score
 from miaobi.types import Form
 
@@ -18,123 +23,137 @@ if TYPE_CHECKING:
     from miaobi.families import Family
     from miaobi.modalities import Modality
 
-_LONGEST = 16
-"""Quarters; longer notes count as this long."""
-_WIDEST = 24
-"""Semitones; wider intervals count as this wide."""
-_STEPS = 4
-"""Durations are counted in this many parts of a quarter."""
-_UNITS = {
-    "pitch_class_overlap": "histograms of 12 pitch classes",
-    "duration_overlap": f"histograms of durations in {_STEPS}ths of a quarter",
-    "interval_overlap": "histograms of semitones from a note to the next of its voice",
-    "transition_overlap": "12 by 12 histograms of a note's pitch class and the next one's in its voice",
-    "rhythm_overlap": "histograms of a note's duration and the next one's in its voice",
-}
 _LEAST = "least_overlap"
-_DURATIONS = _LONGEST * _STEPS + 1
-_SIZES = (12, _DURATIONS, 2 * _WIDEST + 1, 144, _DURATIONS**2)
+_GROUPS = 100
+_Counts = Sequence[sparse.csr_matrix]
+"""Of each statistic, how often an item (row) has each thing (column)."""
 
 
 class Statistics(Metric):
-    """Overlap, 0 to 1, of what generated pieces and held-out ones have of each pitch class, duration and succession.
+    """Overlap, 0 to 1, of the frequencies of words or notes and of what follows what, generated against held-out.
 
-    Of all notes of a side together, by histogram intersection. ``least_overlap`` is the smallest of the five: music
-    whose notes are right one by one but follow each other at random is not like the data. Noise is low in all, a
-    constant piece in most; samples copied from the training part reach the floor, which `memorization` tells.
+    Of all items of a side together. ``least_overlap`` is the smallest of them, each over what real data reaches (about
+    1): content whose parts are right one by one but follow each other at random falls in one of them, and so does
+    content that follows from step to step without keeping to anything. Noise is low in all, a constant item in most;
+    samples copied from the training part reach the floor, which `memorization` tells.
     """
 
-    figures: ClassVar[dict[str, Direction]] = dict.fromkeys((_LEAST, *_UNITS), Direction.HIGHER)
+    figures: ClassVar[dict[str, Direction]] = dict.fromkeys(
+        (_LEAST, *_word_counts.UNITS, *_note_counts.UNITS), Direction.HIGHER
+    )
     paper: ClassVar[str] = (
-        'features of Yang and Lerch 2020, "On the evaluation of generative models in music"; histogram intersection as '
-        'in Swain and Ballard 1991, "Color Indexing", in place of their kernel density estimates'
+        "histogram intersection as in Swain and Ballard 1991, \"Color Indexing\"; of music, features of Yang and Lerch "
+        '2020, "On the evaluation of generative models in music", without their kernel density estimates'
     )
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TOKENS})
+    libraries: ClassVar[tuple[str, ...]] = ("sacrebleu",)
 
     @classmethod
     def check(cls, family: Family, modality: Modality) -> None:
-        """Refuse what is not music, before any work."""
+        """Refuse what is neither text nor music, before any work."""
         super().check(family, modality)
-        if modality.shown.name != "music":
-            raise Unsupported("statistics of notes are of music", given=modality.name, cure="leave the metric out")
+        if not is_text(modality.shown) and modality.shown.name != "music":
+            raise Unsupported("statistics are of words and notes", given=modality.name, cure="leave the metric out")
 
     def compute(self, context: Context) -> dict[str, Score]:
-        generated, real = _counted(context.generated_items), _counted(context.real_items)
-        values = _overlaps(generated, real)
-        errors = None if context.brief or context.count < 2 else _errors(generated, real)
-        floors = None if context.brief else _overlaps(_counted(_training(context)), real)
-        return {
-            figure: self._score(
-                context,
-                figure,
-                values[figure],
-                None if errors is None else errors[figure],
-                None if floors is None else floors[figure],
-            )
-            for figure in self.figures
-        }
+        """``least_overlap`` and the three of texts, or the five of music."""
+        units = _word_counts.UNITS if is_text(context.modality) else _note_counts.UNITS
+        sides = [_counted(context, items) for items in (context.generated_items, context.real_items, _training(context))]
+        generated, real, training = _matrices(sides, len(units))
+        everything = np.ones(context.count)
+        reached = _overlaps(training, real, np.ones(len(sides[2])), everything)
+        values = _figures(units, _overlaps(generated, real, everything, everything), reached)
+        floors = _figures(units, reached, reached)
+        errors = {} if context.brief else _errors(units, generated, real, reached)
+        return {name: self._score(context, name, units, values, errors, floors) for name in values}
 
-    def _score(self, context: Context, figure: str, value: float, error: float | None, floor: float | None) -> Score:
+    def _score(
+        self,
+        context: Context,
+        figure: str,
+        units: Mapping[str, str],
+        values: Mapping[str, float],
+        errors: Mapping[str, float],
+        floors: Mapping[str, float],
+    ) -> Score:
         protocol = self.stamp(
             figure,
             context.sample_stamp(),
-            unit=f"intersection, 0 to 1, of {_UNITS.get(figure, 'the histograms that overlap least')}",
-            interval_method="95 %, jackknife leaving out a generated and a held-out piece at a time",
-            floor_method="the same figure of as many training pieces in the samples' place",
+            unit=f"intersection, 0 to 1, of frequencies of {units[figure]}"
+            if figure in units
+            else f"the smallest of {', '.join(units)}, each over its floor",
+            interval_method=f"95 %, jackknife leaving out an item (or one of {_GROUPS} groups) of both sides at a time, "
+            "given the floors",
+            floor_method="the same figure of as many training items in the samples' place",
             floor_samples=len(context.training_rows),
         )
-        interval = None if error is None else around(value, error, context.count - 1)
-        return Score(value, interval, floor, protocol)
+        groups = min(context.count, _GROUPS)
+        interval = around(values[figure], errors[figure], groups - 1) if figure in errors else None
+        return Score(values[figure], interval, floors[figure], protocol)
 
 
 def _training(context: Context) -> list[Any]:
-    return [item for _, items in context.decoded(context.prepared.train, context.training_rows) for item in items]
+    decoded = context.decoded(context.prepared.train, context.training_rows)
+    return [item for _, items in decoded for item in items]
 
 
-def _counted(pieces: Sequence[Any]) -> list[np.ndarray]:
-    """Of each histogram, ``float64 [pieces, bins]``."""
-    rows = [_of_piece(piece) for piece in pieces]
-    return [np.stack([row[index] for row in rows]) for index in range(len(_SIZES))]
+def _counted(context: Context, items: Sequence[Any]) -> list[list[Counter[Any]]]:
+    if not is_text(context.modality):
+        return [_note_counts.counted(item) for item in items]
+    tokenizer = tokenizer_of(context.modality, context.real_items)
+    return [_word_counts.counted(line) for line in words([one_line(item) for item in items], tokenizer)]
 
 
-def _of_piece(piece: Any) -> list[np.ndarray]:
-    found = [np.zeros(size) for size in _SIZES]
-    for track in piece.tracks:
-        notes = track.notes.numpy()
-        order = np.lexsort((-notes["pitch"].astype(np.int64), notes["time"]))
-        pitch = notes["pitch"].astype(np.int64)[order]
-        quarters = notes["duration"].astype(np.float64)[order] / piece.ticks_per_quarter
-        length = np.minimum(np.rint(quarters * _STEPS), _DURATIONS - 1).astype(np.int64)
-        classes, jumps = pitch % 12, np.clip(np.diff(pitch), -_WIDEST, _WIDEST) + _WIDEST
-        pairs = classes[:-1] * 12 + classes[1:], length[:-1] * _DURATIONS + length[1:]
-        for counts, seen in zip(found, (classes, length, jumps, *pairs), strict=True):
-            counts += np.bincount(seen, minlength=len(counts))
-    return found
+def _matrices(sides: Sequence[Sequence[Sequence[Counter[Any]]]], count: int) -> list[_Counts]:
+    """Each side's counts, all sides over the same columns."""
+    found: list[list[sparse.csr_matrix]] = [[] for _ in sides]
+    for index in range(count):
+        places: dict[Any, int] = {}
+        for side in sides:
+            for item in side:
+                for thing in item[index]:
+                    places.setdefault(thing, len(places))
+        for matrices, side in zip(found, sides, strict=True):
+            matrices.append(_matrix([item[index] for item in side], places))
+    return list(found)
 
 
-def _overlaps(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> dict[str, float]:
-    totals = ((a.sum(0), b.sum(0)) for a, b in zip(left, right, strict=True))
-    return _named([float(np.minimum(_shares(a), _shares(b)).sum()) for a, b in totals])
+def _matrix(rows: Sequence[Counter[Any]], places: Mapping[Any, int]) -> sparse.csr_matrix:
+    values = [float(count) for row in rows for count in row.values()]
+    columns = [places[thing] for row in rows for thing in row]
+    ends = np.cumsum([0, *map(len, rows)])
+    return sparse.csr_matrix((values, columns, ends), shape=(len(rows), max(1, len(places))))
 
 
-def _errors(left: Sequence[np.ndarray], right: Sequence[np.ndarray]) -> dict[str, float]:
-    """Standard errors by the jackknife (Efron and Tibshirani 1993, chapter 11)."""
-    count = len(left[0])
-    per_histogram = []
-    for a, b in zip(left, right, strict=True):
-        without = _shares(a.sum(0) - a), _shares(b.sum(0) - b)
-        per_histogram.append(np.minimum(*without).sum(1))
-    columns = _named(per_histogram)
-    return {
-        name: float(np.sqrt((count - 1) / count * ((column - column.mean()) ** 2).sum()))
-        for name, column in columns.items()
-    }
-
-
-def _named(overlaps: Sequence[Any]) -> dict[str, Any]:
-    least: Any = np.minimum.reduce(overlaps)
-    return {_LEAST: least if least.ndim else float(least), **dict(zip(_UNITS, overlaps, strict=True))}
+def _overlaps(left: _Counts, right: _Counts, of_left: np.ndarray, of_right: np.ndarray) -> list[float]:
+    """The intersection of each statistic, items weighed 1 or 0."""
+    return [
+        float(np.minimum(_shares(of_left @ a), _shares(of_right @ b)).sum()) for a, b in zip(left, right, strict=True)
+    ]
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
-    return counts / np.maximum(counts.sum(-1, keepdims=True), 1)
+    return counts / max(float(counts.sum()), 1.0)
+
+
+def _figures(units: Mapping[str, str], overlaps: Sequence[float], reached: Sequence[float]) -> dict[str, float]:
+    # What even real data does not share (two short parts may have no pair in common) tells nothing.
+    told = [value / most for value, most in zip(overlaps, reached, strict=True) if most > 0]
+    return {_LEAST: min(told, default=0.0), **dict(zip(units, overlaps, strict=True))}
+
+
+def _errors(units: Mapping[str, str], left: _Counts, right: _Counts, reached: Sequence[float]) -> dict[str, float]:
+    """Standard errors by the grouped jackknife (Efron and Tibshirani 1993, chapter 11; Shao and Tu 1995)."""
+    count = left[0].shape[0]
+    groups = min(count, _GROUPS)
+    if groups < 2:
+        return {}
+    found = []
+    for group in range(groups):
+        kept = (np.arange(count) % groups != group).astype(np.float64)
+        found.append(_figures(units, _overlaps(left, right, kept, kept), reached))
+    columns = {name: np.array([one[name] for one in found]) for name in found[0]}
+    return {
+        name: math.sqrt((groups - 1) / groups * float(((column - column.mean()) ** 2).sum()))
+        for name, column in columns.items()
+    }

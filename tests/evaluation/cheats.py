@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,7 @@ def cheats(real: Context) -> dict[str, list[np.ndarray]]:
         "shuffler": shuffle(modality, arrays, items, seed=11),
         "noise": _noise(real, arrays),
         "cutter": _cut(modality, arrays),
+        **({"snippets": [array[: len(array) // 3] for array in arrays]} if modality.form is Form.TOKENS else {}),
     }
 
 
@@ -65,11 +66,6 @@ def scored(real: Context, how: Measuring) -> dict[str, dict[str, Score]]:
         context = Context(model, real.prepared, count=how.samples, seed=how.seed, extractor=how.extractor)
         found[name] = score(context, figures(real.modality, how.quality))
     return found
-
-
-def names_in_order(order: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Who is ranked, best first."""
-    return [str(place["name"]) for place in order]
 
 
 def _noise(real: Context, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -10,13 +10,16 @@ from miaobi.errors import Incomparable, InvalidRecipe, Unsupported
 from miaobi.evaluation.charts import short
 from miaobi.evaluation.comparability import beyond_noise, require_comparable
 from miaobi.evaluation.metrics import find, resolve
+from miaobi.evaluation.metrics._copies import CUT
 from miaobi.evaluation.records import Direction, Score
 from miaobi.families import Sampling
 from miaobi.modalities import Modality
 from miaobi.types import Form
 
-COPIED_MARGIN = 0.05
-"""How far above its floor the share of copied samples may surely be."""
+COPIED_MARGIN = 0.1
+"""How far above its floor the share of copied samples, or of pasted ones, may surely be."""
+MOST_BY_CHANCE = 0.5
+"""Share of samples that may be copies because they are short."""
 LONGEST_RUN = 2.0
 """How many times the held-out items' own the longest run copied from one training item may surely be."""
 LEAST_VARIETY = 0.5
@@ -100,7 +103,8 @@ def quality_of(modality: Modality, wanted: str | None = None) -> str:
 def figures(modality: Modality, quality: str) -> list[str]:
     """Quality and what the gates look at, as metrics are asked for."""
     spread = "diversity" if modality.shown.form is Form.TOKENS else "precision_recall"
-    return list(dict.fromkeys([quality, spread, "memorization"]))
+    pasting = ["pasting"] if modality.shown.form is Form.TOKENS or modality.shown.name == "image" else []
+    return list(dict.fromkeys([quality, spread, "memorization", *pasting]))
 
 
 def rank(scores: Mapping[str, Scores], shuffled: Score, quality: str) -> Ranking:
@@ -149,7 +153,10 @@ def rule(quality: str, tokens: bool) -> str:
     return (
         f"Models are ranked by {quality} alone, and only those that pass every gate. Memory: the share of samples nearer "
         "to a training item than all but a hundredth of held-out items are (copied_share) is not surely more than "
-        f"{COPIED_MARGIN:g} above its floor{run}; surely means by the near end of its 95 % interval. Variety: {variety}. "
+        f"{COPIED_MARGIN:g} above its floor, nor is the share nearer to a paste of two of them (pasted_share, where it is "
+        f"measured); both floors are at least what held-out items cut to the samples' lengths score, up to "
+        f"{MOST_BY_CHANCE:g}{run}; surely means by "
+        f"the near end of its 95 % interval. Variety: {variety}. "
         f"Order: {quality} is better than that of shuffled training items, beyond noise. A model's rank is one more than "
         "the number of ranked models that are better beyond noise: models whose 95 % intervals overlap are tied, and so "
         "is every model where there are too few items for an interval. Where no model passes, none is ranked."
@@ -157,18 +164,28 @@ def rule(quality: str, tokens: bool) -> str:
 
 
 def _copies(found: Scores) -> list[str]:
-    share, run = found.get("copied_share"), found.get("longest_copy")
+    share, pasted, run = (found.get(name) for name in ("copied_share", "pasted_share", "longest_copy"))
     if share is None or share.floor is None:
         return ["memorization was not measured"]
-    low = share.value if share.interval is None else share.interval[0]
-    said = []
-    if not low <= share.floor + COPIED_MARGIN:
-        said.append(f"copies: copied_share {short(share.value)}, of real data {short(share.floor)}")
+    limits = [("copies", "copied_share", share, _by_chance(share, share.floor) + COPIED_MARGIN)]
+    if pasted is not None and pasted.floor is not None:
+        limits.append(("cuts and pastes", "pasted_share", pasted, _by_chance(pasted, pasted.floor) + COPIED_MARGIN))
     if run is not None and run.floor is not None:
-        low = run.value if run.interval is None else run.interval[0]
-        if not low <= LONGEST_RUN * run.floor:
-            said.append(f"copies long runs: longest_copy {short(run.value)}, of real data {short(run.floor)}")
-    return said
+        limits.append(("copies long runs", "longest_copy", run, LONGEST_RUN * run.floor))
+    return [
+        f"{what}: {name} {short(score.value)}, of real data {short(score.floor or 0.0)}"
+        for what, name, score, limit in limits
+        if not _near_end(score) <= limit
+    ]
+
+
+def _by_chance(share: Score, floor: float) -> float:
+    """What real data scores, also where it is cut to the samples' lengths: short samples are copies by chance."""
+    return max(floor, min(MOST_BY_CHANCE, float(share.protocol.get("detail", {}).get(CUT, 0.0))))
+
+
+def _near_end(score: Score) -> float:
+    return score.value if score.interval is None else score.interval[0]
 
 
 def _variety(found: Scores) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _LIKELIHOODS = ("bits_per_byte", "bits_per_dimension", "bits_per_event")
 _DIVERSITY = ("distinct_4", "self_bleu", "recall")
-_COPIES = ("copied_share", "longest_copy")
+_COPIES = ("copied_share", "pasted_share", "longest_copy")
 _REAL, _SHUFFLED = "real data", "shuffled training items"
 
 

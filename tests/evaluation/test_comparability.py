@@ -68,7 +68,9 @@ def test_what_only_one_says_differs(field: str) -> None:
     assert found.value.field.partition(".")[0] == field or not PROTOCOL[field]
 
 
-@given(st.sampled_from(["seed", "controls", "versions", "interval_method", "floor_samples", "requested"]), st.integers())
+@given(
+    st.sampled_from(["seed", "controls", "versions", "interval_method", "floor_samples", "requested"]), st.integers()
+)
 def test_other_differences_do_not_matter(field: str, value: int) -> None:
     require_comparable(score(), score(**{field: value}))
 

@@ -51,7 +51,6 @@ class Overlap:
             offset += len(batch)
         return 1 - best, where
 
-
     def pasted(self, batches: Callable[[], Iterable[Sequence[Sequence[str]]]]) -> np.ndarray:
         """Each query's distance to the two sequences that have most of it: the nearest, then that with most of the rest.
 

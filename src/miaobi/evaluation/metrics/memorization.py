@@ -86,7 +86,13 @@ class Memorization(Metric):
             },
         )
         pairs = self._pairs(context, generated, found)
-        return Score(copied / len(generated), share(copied, len(generated)), floor_of(held, self.config.percentile), protocol, pairs)
+        return Score(
+            copied / len(generated),
+            share(copied, len(generated)),
+            floor_of(held, self.config.percentile),
+            protocol,
+            pairs,
+        )
 
     def _mean(self, context: Context, figure: str, held: np.ndarray, generated: np.ndarray, found: _Found) -> Score:
         protocol = self._protocol(context, figure, found) | Protocol(

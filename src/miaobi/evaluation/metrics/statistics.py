@@ -42,7 +42,7 @@ class Statistics(Metric):
         (_LEAST, *_word_counts.UNITS, *_note_counts.UNITS), Direction.HIGHER
     )
     paper: ClassVar[str] = (
-        "histogram intersection as in Swain and Ballard 1991, \"Color Indexing\"; of music, features of Yang and Lerch "
+        'histogram intersection as in Swain and Ballard 1991, "Color Indexing"; of music, features of Yang and Lerch '
         '2020, "On the evaluation of generative models in music", without their kernel density estimates'
     )
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TOKENS})
@@ -58,7 +58,9 @@ class Statistics(Metric):
     def compute(self, context: Context) -> dict[str, Score]:
         """``least_overlap`` and the three of texts, or the five of music."""
         units = _word_counts.UNITS if is_text(context.modality) else _note_counts.UNITS
-        sides = [_counted(context, items) for items in (context.generated_items, context.real_items, _training(context))]
+        sides = [
+            _counted(context, items) for items in (context.generated_items, context.real_items, _training(context))
+        ]
         generated, real, training = _matrices(sides, len(units))
         everything = np.ones(context.count)
         reached = _overlaps(training, real, np.ones(len(sides[2])), everything)

@@ -57,7 +57,10 @@ class Comparison:
     def table(self) -> list[tuple[str, ...]]:
         """The table as texts: its header, a line for each model, then real and shuffled data."""
         head, lines = page.table(self)
-        return [head, *(tuple(short(cell) if isinstance(cell, float) else str(cell) for cell in line) for line in lines)]
+        return [
+            head,
+            *(tuple(short(cell) if isinstance(cell, float) else str(cell) for cell in line) for line in lines),
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """What ``miaobi compare --json`` prints; what is there to be looked at is on the page only."""
@@ -182,9 +185,7 @@ def _references(rows: Sequence[Row], folder: Folder, how: Measuring) -> dict[str
     return found
 
 
-def _concluded(
-    rows: Sequence[Row], shown: dict[str, Any], folder: Folder, quality: str, watts: float
-) -> Comparison:
+def _concluded(rows: Sequence[Row], shown: dict[str, Any], folder: Folder, quality: str, watts: float) -> Comparison:
     kept = compared(rows)
     if not shown:
         raise Diverged("every run failed", given=[row.name for row in rows], cure="lower train.learning_rate")

@@ -29,7 +29,7 @@ class Budget:
         Raises:
             InvalidRecipe: none of these, not positive, or too much.
         """
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|steps?)?", str(given).strip())
+        found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) *(s|m|h|steps?)?", str(given).strip())
         number, unit = (float(found[1]), found[2] or "s") if found else (math.nan, "")
         if unit.startswith("step"):
             if number.is_integer() and 1 <= number <= _MOST_STEPS:

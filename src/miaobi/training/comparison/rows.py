@@ -38,9 +38,7 @@ class Measuring:
         """A model on the held-out part of its own data."""
         recipe = Recipe.load(model.info["recipe"])
         prepared = prepare(recipe, fitted=(model.modality, model.conditions))
-        return Context(
-            model, prepared, count=self.samples, seed=self.seed, extractor=self.extractor, controls=controls
-        )
+        return Context(model, prepared, count=self.samples, seed=self.seed, extractor=self.extractor, controls=controls)
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,8 @@ def measured(entrant: Entrant, run: Path, how: Measuring) -> Row:
     model = models.load(run)
     info = model.info
     facts: dict[str, Any] = {
-        "parameters": sum(p.numel() for p in model.family.parameters()) or sum(b.numel() for b in model.family.buffers()),
+        "parameters": sum(p.numel() for p in model.family.parameters())
+        or sum(b.numel() for b in model.family.buffers()),
         "steps": int(info["steps"]),
         "seconds": float(info["seconds"]),
         "bytes": (models.resolve(run) / "model.safetensors").stat().st_size,

@@ -9,7 +9,6 @@ from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
 
-import pytest
 import torch
 from symusic import Note, Track
 from symusic import Score as Score_

@@ -12,7 +12,7 @@ from miaobi import modalities
 from miaobi.errors import Unsupported
 from miaobi.evaluation import score
 from miaobi.evaluation.metrics import _note_counts, _word_counts, find
-from miaobi.evaluation.shuffled import Shuffled
+from miaobi.evaluation.shuffled import Shuffled, shuffle
 from tests.evaluation.stand_ins import Sampler, context, data, digits, image, sentences, text
 
 LINES = sentences(120)
@@ -50,7 +50,7 @@ def test_noise_and_a_constant_are_low() -> None:
 
 
 def test_words_are_counted_by_hand() -> None:
-    found = _word_counts.counted("b a b".split())
+    found = _word_counts.counted(["b", "a", "b"])
     assert found == [Counter({"b": 2, "a": 1}), Counter({("b", "a"): 1, ("a", "b"): 1}), Counter({("b", "b"): 1})]
 
 
@@ -92,6 +92,4 @@ def test_images_are_refused() -> None:
     with pytest.raises(Unsupported):
         find("statistics").check(Sampler(image(items), items), image(items))
     with pytest.raises(Unsupported, match="no order to lose"):
-        from miaobi.evaluation.shuffled import shuffle
-
         shuffle(modalities.create("label"), [], [], 0)

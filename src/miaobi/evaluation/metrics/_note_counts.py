@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import itertools
 
 _LONGEST = 16
 """Quarters; longer notes count as this long."""
@@ -42,4 +43,4 @@ def counted(piece: Any) -> list[Counter[Any]]:
 
 
 def _pairs(column: list[int]) -> Iterable[tuple[int, int]]:
-    return zip(column, column[1:], strict=False)
+    return itertools.pairwise(column)

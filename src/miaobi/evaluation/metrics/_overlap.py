@@ -52,7 +52,7 @@ class Overlap:
         return 1 - best, where
 
     def pasted(self, batches: Callable[[], Iterable[Sequence[Sequence[str]]]]) -> np.ndarray:
-        """Each query's distance to the two sequences that have most of it: the nearest, then that with most of the rest.
+        """Each query's distance to the two sequences that have most of it: the nearest, then what has most of the rest.
 
         Args:
             batches: gives the sequences anew, because they are gone through four times.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
+import itertools
 
 _FARTHEST = 16
 
@@ -17,7 +18,7 @@ UNITS = {
 
 def counted(words: Sequence[str]) -> list[Counter[Any]]:
     """How often each thing comes in a text, for each of `UNITS`."""
-    return [Counter(words), Counter(zip(words, words[1:], strict=False)), Counter(_companions(words))]
+    return [Counter(words), Counter(itertools.pairwise(words)), Counter(_companions(words))]
 
 
 def _companions(words: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -121,7 +121,8 @@ class Memorization(Metric):
 @dataclass(frozen=True, slots=True)
 class _Found:
     """Of held-out items, then of generated ones: distance to the nearest training item, and its row; ``cut``: distances
-    of the former cut to the lengths of the latter."""
+    of the former cut to the lengths of the latter.
+    """
 
     distances: np.ndarray
     where: np.ndarray

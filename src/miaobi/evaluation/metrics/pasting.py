@@ -100,14 +100,14 @@ def _images(context: Context) -> tuple[np.ndarray, Protocol]:
     squares = []
     for axis in (0, 1):
         halves = [nearest(extractor(_half(queries, axis, last)), _features(context, axis, last)) for last in (0, 1)]
-        squares.append(sum(distances**2 for distances, _ in halves))
+        squares.append(halves[0][0] ** 2 + halves[1][0] ** 2)
     protocol = Protocol(
         extractor=extractor.name,
         extractor_hash=extractor.hash,
         preprocessing=f"cut in two halves; then {extractor.preprocessing}",
         unit="Euclidean distance of features of both halves together, the smaller of two ways to cut",
     )
-    return np.sqrt(np.minimum(*squares)), protocol
+    return np.sqrt(np.minimum(squares[0], squares[1])), protocol
 
 
 def _features(context: Context, axis: int, last: int) -> Iterator[np.ndarray]:

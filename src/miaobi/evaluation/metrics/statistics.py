@@ -84,7 +84,7 @@ class Statistics(Metric):
             unit=f"intersection, 0 to 1, of frequencies of {units[figure]}"
             if figure in units
             else f"the smallest of {', '.join(units)}, each over its floor",
-            interval_method=f"95 %, jackknife leaving out an item (or one of {_GROUPS} groups) of both sides at a time, "
+            interval_method=f"95 %, jackknife leaving out an item (or one of {_GROUPS} groups) of both sides, "
             "given the floors",
             floor_method="the same figure of as many training items in the samples' place",
             floor_samples=len(context.training_rows),

@@ -89,7 +89,7 @@ def compare(
 ) -> Comparison:
     """Train recipes in turn with one budget, score all alike on the test part, and rank them.
 
-    Whatever is finished in ``out`` is used, and whatever is not is gone on with, by the steps that were planned at first.
+    Whatever is finished in ``out`` is used, and the rest is gone on with, by the steps that were planned at first.
 
     Args:
         recipes: YAML paths, run folders, mappings or recipes, on the same modality and data.

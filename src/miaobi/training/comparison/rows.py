@@ -1,4 +1,4 @@
-"""What a model of a comparison came to: how long it learnt, how good and how fast it is, and what its samples look like."""
+"""What a model of a comparison came to: how long it learnt, how good and fast it is, and what its samples look like."""
 
 from __future__ import annotations
 

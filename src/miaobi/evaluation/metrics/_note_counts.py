@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import itertools
 
 _LONGEST = 16
 """Quarters; longer notes count as this long."""

@@ -100,8 +100,8 @@ def _about(comparison: Comparison, budget: str) -> str:
         f"Budget: {budget} of training each; {counts}; in brackets the 95 % interval. Real data: training items "
         "in the samples' place, or the held-out items' own figure. Times were measured on this machine and differ from "
         f"run to run. Energy is an estimate, not a measurement: seconds of training times {comparison.watts:g} W, "
-        "which is assumed. A likelihood that is only bounded says at most; families without one have none, and models of "
-        "different kinds are not ranked by it."
+        "which is assumed. A likelihood that is only bounded says at most; families without one have none, and models "
+        "of different kinds are not ranked by it."
     )
 
 

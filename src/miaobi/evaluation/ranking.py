@@ -153,9 +153,9 @@ def rule(quality: str, tokens: bool) -> str:
     return (
         f"Models are ranked by {quality} alone, and only those that pass every gate. "
         "Memory: the share of samples nearer to a training item than all but a hundredth of held-out items are "
-        f"(copied_share) is not surely more than {COPIED_MARGIN:g} above its floor, nor is the share nearer to a "
-        "paste of two of them (pasted_share, where it is measured); both floors are at least what held-out items cut to "
-        f"the samples' lengths score, up to {MOST_BY_CHANCE:g}{run}; surely means by the near end of its 95 % interval. "
+        f"(copied_share) is not surely more than {COPIED_MARGIN:g} above its floor, nor is the share nearer to a paste "
+        "of two of them (pasted_share, where it is measured); both floors are at least what held-out items cut to the "
+        f"samples' lengths score, up to {MOST_BY_CHANCE:g}{run}; surely means by the near end of its 95 % interval. "
         f"Variety: {variety}. "
         f"Order: {quality} is better than that of shuffled training items, beyond noise. "
         "A model's rank is one more than the number of ranked models that are better beyond noise: models whose 95 % "

@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from miaobi.models import load as load
     from miaobi.recipe import Recipe as Recipe
     from miaobi.training import train as train
+    from miaobi.training.comparison import compare as compare
     from miaobi.training.tuning import tune as tune
 
-__all__ = ["Recipe", "evaluate", "generate", "load", "train", "tune"]
+__all__ = ["Recipe", "compare", "evaluate", "generate", "load", "train", "tune"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Recipe": "miaobi.recipe",
+    "compare": "miaobi.training.comparison",
     "evaluate": "miaobi.evaluation",
     "generate": "miaobi.generation",
     "load": "miaobi.models",

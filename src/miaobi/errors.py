@@ -7,6 +7,7 @@
     │   ├── Unsupported         a combination that this model, family or modality cannot do
     │   ├── MissingExtra        an optional dependency is absent
     │   ├── RunFolderError      a run folder that is used, absent, newer or changed
+    │   ├── Incomparable        figures that were measured differently
     │   └── DataError           no data, wrong data, or too much of it unreadable
     │       └── UnreadableItem  one file or row; skipped and named
     └── RunFailed               the work itself failed (exit status 1)
@@ -112,6 +113,24 @@ class MissingExtra(RequestError):
 
 class RunFolderError(RequestError):
     """A run folder that is already used, absent, newer than this version, or of a changed recipe."""
+
+
+class Incomparable(RequestError):
+    """Two figures that were measured differently, so that neither is better.
+
+    Args:
+        field: what differs, as the protocol calls it.
+        left: its value in the one figure; ``None`` where it does not say.
+        right: its value in the other.
+    """
+
+    def __init__(self, field: str, left: object, right: object) -> None:
+        super().__init__(
+            f"the figures do not compare: they differ in {field}",
+            given=f"{_shorten(left, 90)} and {_shorten(right, 90)}",
+            cure="measure both the same way",
+        )
+        self.field, self.left, self.right = field, left, right
 
 
 class DataError(RequestError):

@@ -101,3 +101,12 @@ def test_what_it_cannot_model_is_refused():
     with pytest.raises(Unsupported, match="diagonal"):
         Gaussian.ports(Gaussian.Config(covariance="full"), Spec(Form.TENSOR, 3, (64, 64)), {})
     assert not build(Spec(Form.TENSOR, 3, (64, 64))).full
+
+
+def test_unconditional_pays_no_regard_to_conditions():
+    blind, seeds = fitted(unconditional=True), seeds_of(1, range(5))
+    told = blind.sample({"label": Field(torch.tensor([0, 1, 0, 1, 0]))}, seeds=seeds)
+    assert torch.equal(told.values, blind.sample({}, seeds=seeds).values)
+    build(conditions={"title": Spec(Form.TOKENS, vocabulary=4, max_length=3)}, unconditional=True)
+    with pytest.raises(Unsupported, match="takes one label"):
+        Gaussian.ports(Gaussian.Config(), PLAIN, {"title": Spec(Form.TOKENS, vocabulary=4, max_length=3)})

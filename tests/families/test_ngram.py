@@ -167,3 +167,16 @@ def test_what_it_cannot_count_is_refused():
         family(conditions={name: Spec(Form.LABEL, vocabulary=1000) for name in "ab"})
     with pytest.raises(Unsupported, match="call observe"):
         family()(batch(0), "train", SEEDS)
+
+
+def test_unconditional_pays_no_regard_to_conditions():
+    title = {"title": Spec(Form.TOKENS, vocabulary=4, max_length=3)}
+    config = NGram.Config(order=2, unconditional=True)
+    target = Spec(Form.TOKENS, vocabulary=4, max_length=5)
+    NGram.ports(config, target, title)
+    blind = NGram(config, {}, {}, target, title)
+    items = Field(torch.tensor([[1, 2, 3]] * 4), lengths=torch.full((4,), 3))
+    titles = Field(torch.tensor([[1], [2], [3], [1]]))
+    blind.observe(Batch(items, {"title": titles}))
+    given = blind.sample({"title": titles.select(slice(0, 3))}, seeds=torch.arange(3))
+    assert torch.equal(given.values, blind.sample({}, seeds=torch.arange(3)).values)

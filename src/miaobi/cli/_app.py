@@ -15,7 +15,20 @@ import miaobi
 from miaobi.cli._shared import complain, quiet_libraries, write_json
 from miaobi.errors import MiaobiError
 
-VERBS = ("demo", "data", "train", "generate", "evaluate", "tune", "rate", "estimate", "list", "show", "doctor")
+VERBS = (
+    "demo",
+    "data",
+    "train",
+    "generate",
+    "evaluate",
+    "compare",
+    "tune",
+    "rate",
+    "estimate",
+    "list",
+    "show",
+    "doctor",
+)
 # Typer gives Ctrl-C a status of its own; scripts rely on 0, 1 and 2 only.
 _TYPERS_INTERRUPT = 130
 

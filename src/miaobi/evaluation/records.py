@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from miaobi.modalities import Item
 
@@ -40,6 +41,7 @@ class Protocol(TypedDict, total=False):
         unit, likelihood, tokenizer_bound: of a likelihood: what nats were divided by; ``exact`` or ``upper bound`` and
             whose; whether the figure depends on the tokenizer, so that models of different tokenizers do not compare.
         signature: of a scorer: sacrebleu's own, or the package's version and settings.
+        options: the metric's own; ``versions``: of this package, torch and what else computed the figure.
         interval_method, floor_method: how the interval and the floor were got.
     """
 
@@ -68,6 +70,8 @@ class Protocol(TypedDict, total=False):
     family: dict[str, Any]
     tokenizer_bound: bool
     signature: str
+    options: dict[str, Any]
+    versions: dict[str, str]
     interval_method: str
     floor_method: str
     floor_samples: int
@@ -110,3 +114,14 @@ class Score:
             "floor": self.floor,
             "protocol": dict(self.protocol),
         }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Score:
+        """The inverse of `to_json`."""
+        interval = data["interval"]
+        return cls(
+            float(data["value"]),
+            None if interval is None else (float(interval[0]), float(interval[1])),
+            None if data["floor"] is None else float(data["floor"]),
+            cast(Protocol, dict(data["protocol"])),
+        )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
+import miaobi
 from miaobi import models
 from miaobi.data import prepare
 from miaobi.errors import RunFolderError, Unsupported
 from miaobi.evaluation import extractors
 from miaobi.evaluation.context import Context
 from miaobi.evaluation.extractors import Extractor
-from miaobi.evaluation.metrics import NO_OPTIONS, Choice, Options, check_options, resolve
+from miaobi.evaluation.metrics import NO_OPTIONS, Choice, Metric, Options, check_options, resolve
 from miaobi.evaluation.metrics.obedience import asked
 from miaobi.evaluation.quiet import undisturbed
-from miaobi.evaluation.records import Direction, Score
+from miaobi.evaluation.records import Direction, Protocol, Score
 from miaobi.families import Family
 from miaobi.modalities import Modality
 from miaobi.models import Model
@@ -93,7 +98,7 @@ def score(context: Context, metrics: Sequence[str] = (), options: Options = NO_O
             if choice.group not in computed:
                 metric = choice.metric(options)
                 metric.check(model.family, model.modality)
-                computed[choice.group] = metric.compute(context)
+                computed[choice.group] = _stamped(metric, metric.compute(context))
             scores |= _chosen(choice, computed[choice.group])
     return scores
 
@@ -185,6 +190,14 @@ def applicable(family: Family, modality: Modality) -> list[str]:
             cure="name one: `miaobi list metrics` shows them",
         )
     return names
+
+
+def _stamped(metric: Metric, scores: Mapping[str, Score]) -> dict[str, Score]:
+    """Scores that also say by which options and versions they were computed."""
+    versions = {"miaobi": miaobi.__version__, "torch": torch.__version__}
+    versions |= {name: metadata.version(name) for name in metric.libraries}
+    more = Protocol(options=metric.config.to_json(), versions=versions)
+    return {name: replace(score, protocol=score.protocol | more) for name, score in scores.items()}
 
 
 def _applies(name: str, family: Family, modality: Modality) -> bool:

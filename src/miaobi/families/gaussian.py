@@ -37,6 +37,7 @@ class Gaussian(Family):
         covariance: Literal["full", "diagonal"] | None = Value(
             None, description=f"default: full up to {FULL_UP_TO} numbers an item"
         )
+        unconditional: bool = Value(False, description="pay no regard to conditions: the floor of models that do")
         ridge: float = Value(1e-4, gt=0, le=1, description="added to every variance; data span [-1, 1]")
 
     class Controls(_base.Controls):
@@ -62,7 +63,7 @@ class Gaussian(Family):
         super().__init__(config, networks, parts, target, conditions)
         size = target.size
         self.full = (config.covariance or ("full" if size <= FULL_UP_TO else "diagonal")) == "full"
-        self.label = next(iter(conditions), None)
+        self.label = None if config.unconditional else next(iter(conditions), None)
         classes = conditions[self.label].vocabulary if self.label is not None else 0
         # The last row is of items whose label is absent.
         self.register_buffer("count", torch.zeros(classes + 1, dtype=torch.float64))
@@ -81,11 +82,13 @@ class Gaussian(Family):
                 allowed=f"up to {2 * FULL_UP_TO}",
                 cure="model.options.covariance: diagonal",
             )
+        if config.unconditional:
+            return {}
         if len(conditions) > 1 or any(spec.form is not Form.LABEL for spec in conditions.values()):
             raise Unsupported(
                 "gaussian takes one label",
                 given=", ".join(f"{name}: {spec.form}" for name, spec in conditions.items()),
-                cure="leave the other conditions out",
+                cure="leave the other conditions out, or set model.options.unconditional",
             )
         return {}
 

@@ -35,6 +35,7 @@ class NGram(Family):
         """How far it looks back."""
 
         order: int = Value(4, ge=1, le=12, description="longest sequence counted; contexts are one shorter")
+        unconditional: bool = Value(False, description="pay no regard to conditions: the floor of models that do")
 
     class Controls(BeamControls, _base.Controls):
         """How tokens are drawn or searched for."""
@@ -51,20 +52,21 @@ class NGram(Family):
         conditions: Mapping[str, Spec],
     ) -> None:
         super().__init__(config, networks, parts, target, conditions)
-        self.layout = Layout(target, conditions)
+        self.layout = Layout(target, {} if config.unconditional else conditions)
         self.radices = [spec.vocabulary for spec in self.layout.conditions.values()]
         labels = _combinations(self.radices) if self.radices else 0
         self.counts = Counts(config.order, self.layout.vocabulary, self.layout.outputs, labels)
 
     @classmethod
     def ports(cls, config: Config, target: Spec, conditions: Mapping[str, Spec]) -> dict[str, Ports]:
+        conditions = {} if config.unconditional else conditions
         Layout(target, conditions)
         for name, spec in conditions.items():
             if spec.form is not Form.LABEL:
                 raise Unsupported(
                     f"ngram takes labels only, and condition {name!r} is not one",
                     given=str(spec.form),
-                    cure="leave the condition out, or choose autoregressive",
+                    cure="leave the condition out, set model.options.unconditional, or choose autoregressive",
                 )
         _combinations([spec.vocabulary for spec in conditions.values()])
         return {}
@@ -133,7 +135,8 @@ class NGram(Family):
         seeds: Tensor,
     ) -> list[Request]:
         """What the engine is asked for, one request a seed; what an absent label falls back to is counted anyway."""
-        require_guidable(self.conditions, 1.0, controls.guidance)
+        conditions = {} if self.config.unconditional else conditions
+        require_guidable(self.layout.conditions, 1.0, controls.guidance)
         return make_requests(self.layout, conditions, prefix, lengths, controls, seeds, self.tokenizer, self.rules)
 
     def combine(self, labels: Tensor) -> Tensor:

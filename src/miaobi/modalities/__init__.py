@@ -10,12 +10,21 @@ from miaobi.modalities._represented import EMBEDDINGS, Codec, Represented
 from miaobi.modalities._viewed import Viewed
 from miaobi.recipe import Plugin, plugin_name, plugin_options
 
-__all__ = ["EMBEDDINGS", "Codec", "Item", "Modality", "Raw", "Represented", "Viewed", "create", "names"]
+__all__ = ["EMBEDDINGS", "Codec", "Item", "Modality", "Raw", "Represented", "Viewed", "create", "find", "names"]
 
 
 def names() -> list[str]:
     """Every modality's name."""
     return plugins.names(__name__)
+
+
+def find(name: str) -> type[Modality]:
+    """The modality class of a name.
+
+    Raises:
+        UnknownName: with the nearest matches.
+    """
+    return plugins.load(__name__, name, Modality)  # type: ignore[type-abstract]
 
 
 def create(plugin: Plugin, where: str = "modality") -> Modality:
@@ -25,6 +34,6 @@ def create(plugin: Plugin, where: str = "modality") -> Modality:
         UnknownName: no such modality.
         InvalidRecipe: options that its ``Config`` refuses.
     """
-    found: type[Any] = plugins.load(__name__, plugin_name(plugin), Modality)  # type: ignore[type-abstract]
+    found: type[Any] = find(plugin_name(plugin))
     modality: Modality = found(found.Config.parse(plugin_options(plugin), where))
     return modality

@@ -44,6 +44,10 @@ class Modality(ABC):
     """Lower-case file suffixes, with the dot, that a folder source takes."""
     metrics: ClassVar[tuple[str, ...]] = ()
     """Figures that `evaluate` computes when none is named."""
+    quality: ClassVar[str | None] = None
+    """The figure of samples (GROUP.FIGURE) that models are ranked by; ``None``: they are not."""
+    spelling: ClassVar[frozenset[str]] = frozenset()
+    """Options that say how an item is cut into tokens, and not what it is."""
     extractor: ClassVar[str | None] = None
     """Named feature extractor for distribution distances."""
     ends: ClassVar[bool] = False

@@ -81,6 +81,7 @@ class Image(Modality):
     unit = "dimension"
     extensions: ClassVar[frozenset[str]] = EXTENSIONS
     metrics = ("kernel_distance", "precision_recall", "likelihood", "memorization", "retrieval", "style")
+    quality = "kernel_distance.kernel_distance"
     extractor = "efficientnet_lite0"
     copy_extractor = "pixels"
 

@@ -77,6 +77,8 @@ class Music(Modality):
     unit = "event"
     extensions = frozenset({".mid", ".midi"})
     metrics = ("likelihood",)
+    quality = "statistics.least_overlap"
+    spelling = frozenset({"tokenizer"})
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)

@@ -99,6 +99,7 @@ class Speech(Modality):
     extensions: ClassVar[frozenset[str]] = EXTENSIONS
     ends = True
     metrics = ("kernel_distance", "sound", "likelihood")
+    quality = "kernel_distance.kernel_distance"
     extractor = "mel_statistics"
 
     def __init__(self, config: Settings) -> None:

@@ -76,6 +76,8 @@ class Text(Modality):
     unit = "byte"
     extensions: ClassVar[frozenset[str]] = frozenset({".txt", ".text", ".md"})
     metrics = ("likelihood", "diversity")
+    quality = "statistics.least_overlap"
+    spelling = frozenset({"tokenizer", "vocabulary"})
 
     def __init__(self, config: Settings) -> None:
         super().__init__(config)

@@ -87,6 +87,7 @@ class Video(Modality):
     unit = "dimension"
     extensions: ClassVar[frozenset[str]] = EXTENSIONS
     metrics = ("motion", "kernel_distance", "likelihood")
+    quality = "kernel_distance.kernel_distance"
     extractor = "clip_pixels"
 
     def __init__(self, config: Settings) -> None:

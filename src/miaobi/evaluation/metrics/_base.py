@@ -12,6 +12,28 @@ from miaobi.families import Sampling, require
 from miaobi.plugins import name_of
 from miaobi.types import Form, Settings
 
+MUST_MATCH = frozenset(
+    {
+        "metric",
+        "figure",
+        "data",
+        "trained_on",
+        "split",
+        "samples",
+        "conditions",
+        "supplied",
+        "modality",
+        "preprocessing",
+        "extractor",
+        "extractor_hash",
+        "unit",
+        "signature",
+        "tokenizer_bound",
+        "options",
+    }
+)
+"""What two figures of a metric must share to be compared, where the metric does not say otherwise."""
+
 if TYPE_CHECKING:
     from miaobi.evaluation.context import Context
     from miaobi.families import Family
@@ -37,6 +59,11 @@ class Metric(ABC):
     """Targets that it applies to."""
     needs_features: ClassVar[bool] = False
     """Whether it uses a named feature extractor."""
+    must_match: ClassVar[frozenset[str]] = MUST_MATCH
+    """Keys of the protocol in which two figures must agree to be compared; how texts are cut into tokens is left out of
+    ``modality`` unless the figure is bound to its tokenizer."""
+    libraries: ClassVar[tuple[str, ...]] = ()
+    """Distributions that compute the figures, whose versions the protocol tells where no signature does."""
 
     def __init__(self, config: Any) -> None:
         self.config = config

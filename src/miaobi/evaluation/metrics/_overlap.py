@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
+from scipy.sparse import vstack
 from sklearn.feature_extraction.text import HashingVectorizer
 
 _BUCKETS = 1 << 22
@@ -48,6 +50,30 @@ class Overlap:
             best = np.maximum(best, found)
             offset += len(batch)
         return 1 - best, where
+
+    def pasted(self, batches: Callable[[], Iterable[Sequence[Sequence[str]]]]) -> np.ndarray:
+        """Each query's distance to the two sequences that have most of it: the nearest, then what has most of the rest.
+
+        Args:
+            batches: gives the sequences anew, because they are gone through four times.
+        """
+        rest = self._queries.copy()
+        for _ in range(2):
+            own = Overlap.__new__(Overlap)
+            own._hash, own._queries, own._own = self._hash, rest, np.asarray(rest.sum(1)).ravel()
+            _, where = own.nearest(batches())
+            rest = rest - rest.multiply(self._rows(batches(), where))
+        return np.asarray(rest.sum(1)).ravel() / np.maximum(self._own, 1)
+
+    def _rows(self, batches: Iterable[Sequence[Sequence[str]]], where: np.ndarray) -> Any:
+        """The n-grams of the sequences at ``where``, a row each."""
+        wanted: dict[int, Any] = dict.fromkeys(where.tolist())
+        offset = 0
+        for batch in batches:
+            for place in sorted(wanted.keys() & range(offset, offset + len(batch))):
+                wanted[place] = self._hash.transform([batch[place - offset]])
+            offset += len(batch)
+        return vstack([wanted[place] for place in where.tolist()], format="csr")
 
 
 def longest_common(left: Sequence[str], right: Sequence[str]) -> int:

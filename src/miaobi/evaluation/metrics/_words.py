@@ -10,6 +10,7 @@ import numpy as np
 from sacrebleu.metrics.bleu import BLEU
 
 from miaobi.modalities import Modality
+from miaobi.types import Form
 
 _UNSPACED = ("CJK", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
 _LOOKED_AT = 100_000
@@ -35,6 +36,11 @@ def elements(modality: Modality, array: np.ndarray) -> Sequence[str]:
 def is_text(modality: Modality) -> bool:
     """Whether items are ``str``, so that figures need not depend on the tokenizer."""
     return modality.name == "text"
+
+
+def bound_to_tokens(modality: Modality) -> bool:
+    """Whether figures over `lines` or `elements` depend on how items are cut into tokens."""
+    return modality.form is Form.TOKENS and not is_text(modality)
 
 
 def tokenizer_of(modality: Modality, real: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from miaobi.evaluation.context import spaced
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import jackknife, of_mean
 from miaobi.evaluation.metrics._references import References
-from miaobi.evaluation.metrics._words import lines, tokenizer_of, words
+from miaobi.evaluation.metrics._words import bound_to_tokens, lines, tokenizer_of, words
 from miaobi.evaluation.records import Direction, Score
 from miaobi.types import Form, Settings
 
@@ -46,6 +46,7 @@ class Diversity(Metric):
     }
     paper: ClassVar[str] = f"{_DISTINCT}; {_SELF_BLEU}"
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TOKENS})
+    libraries: ClassVar[tuple[str, ...]] = ("sacrebleu",)
 
     def compute(self, context: Context) -> dict[str, Score]:
         """Self-BLEU, 0 to 100, needs at least two samples and is left out below that."""
@@ -70,6 +71,7 @@ class Diversity(Metric):
             context.sample_stamp(),
             paper=_DISTINCT,
             unit=f"{order}-grams of sacrebleu's {tokenizer!r} words, all samples pooled",
+            tokenizer_bound=bound_to_tokens(context.modality),
             interval_method="95 %, jackknife leaving out one of ten disjoint blocks",
             floor_method="the same figure of the held-out items",
             floor_samples=context.count,
@@ -87,6 +89,7 @@ class Diversity(Metric):
             paper=_SELF_BLEU,
             unit="BLEU, 0 to 100, each sample against all others, averaged",
             signature=signature,
+            tokenizer_bound=bound_to_tokens(context.modality),
             interval_method="95 %, Student's t over samples as if independent",
             floor_method="the same figure of the held-out items",
             floor_samples=len(rows),

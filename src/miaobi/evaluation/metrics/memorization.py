@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field as Value
 
 from miaobi.evaluation import extractors
-from miaobi.evaluation.context import chunks
 from miaobi.evaluation.metrics._base import Metric
+from miaobi.evaluation.metrics._copies import CUT, cut_to, floor_of, training_arrays, training_sequences
 from miaobi.evaluation.metrics._intervals import of_mean, share
 from miaobi.evaluation.metrics._neighbours import nearest
 from miaobi.evaluation.metrics._overlap import Overlap, longest_common
-from miaobi.evaluation.metrics._words import elements, is_text
+from miaobi.evaluation.metrics._words import bound_to_tokens, elements, is_text
 from miaobi.evaluation.records import Direction, Pair, Protocol, Score
 from miaobi.modalities import Item
 from miaobi.types import Form, Settings
@@ -25,8 +23,6 @@ if TYPE_CHECKING:
     from miaobi.evaluation.context import Context
     from miaobi.families import Family
     from miaobi.modalities import Modality
-
-_BATCH = 512
 
 
 class Memorization(Metric):
@@ -56,6 +52,7 @@ class Memorization(Metric):
         'nearest-neighbour test after Meehan et al. 2020, "A Non-Parametric Test to Detect Data-Copying"'
     )
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR, Form.TOKENS})
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
 
     @classmethod
     def check(cls, family: Family, modality: Modality) -> None:
@@ -81,10 +78,21 @@ class Memorization(Metric):
         protocol = self._protocol(context, "copied_share", found) | Protocol(
             interval_method="95 %, Wilson, given the held-out items",
             floor_method="held-out items against the limit of the other half of them, both ways",
-            detail={"percentile": self.config.percentile, "limit": limit, "training_items": found.training},
+            detail={
+                "percentile": self.config.percentile,
+                "limit": limit,
+                "training_items": found.training,
+                **({} if found.cut is None else {CUT: float((found.cut <= limit).mean())}),
+            },
         )
         pairs = self._pairs(context, generated, found)
-        return Score(copied / len(generated), share(copied, len(generated)), self._floor(held), protocol, pairs)
+        return Score(
+            copied / len(generated),
+            share(copied, len(generated)),
+            floor_of(held, self.config.percentile),
+            protocol,
+            pairs,
+        )
 
     def _mean(self, context: Context, figure: str, held: np.ndarray, generated: np.ndarray, found: _Found) -> Score:
         protocol = self._protocol(context, figure, found) | Protocol(
@@ -95,15 +103,12 @@ class Memorization(Metric):
         return Score(float(generated.mean()), of_mean(generated.tolist()), float(held.mean()), protocol)
 
     def _protocol(self, context: Context, figure: str, found: _Found) -> Protocol:
-        return self.stamp(figure, context.sample_stamp() | found.protocol, floor_samples=context.count)
-
-    def _floor(self, held: np.ndarray) -> float | None:
-        halves = held[::2], held[1::2]
-        if not len(halves[1]):
-            return None
-        limits = [np.percentile(half, self.config.percentile) for half in halves]
-        inside = (halves[0] <= limits[1]).sum() + (halves[1] <= limits[0]).sum()
-        return float(inside / len(held))
+        return self.stamp(
+            figure,
+            context.sample_stamp() | found.protocol,
+            tokenizer_bound=bound_to_tokens(context.modality),
+            floor_samples=context.count,
+        )
 
     def _pairs(self, context: Context, generated: np.ndarray, found: _Found) -> tuple[Pair, ...]:
         order = np.argsort(generated, kind="stable")[: self.config.pairs].tolist()
@@ -115,13 +120,16 @@ class Memorization(Metric):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Of held-out items, then of generated ones: distance to the nearest training item, and its row."""
+    """Of held-out items, then of generated ones: distance to the nearest training item, and its row; ``cut``: distances
+    of the former cut to the lengths of the latter.
+    """
 
     distances: np.ndarray
     where: np.ndarray
     training: int
     protocol: Protocol
     copies: np.ndarray | None = None
+    cut: np.ndarray | None = None
 
 
 def _vectors(context: Context) -> _Found:
@@ -142,34 +150,21 @@ def _vectors(context: Context) -> _Found:
 def _sequences(context: Context, order: int) -> _Found:
     modality = context.modality
     queries = [elements(modality, array) for array in [*context.real, *context.generated]]
-    distances, where = Overlap(queries, order).nearest(_training_sequences(context))
+    cut = cut_to(queries[: context.count], queries[context.count :])
+    distances, where = Overlap([*queries, *cut], order).nearest(training_sequences(context))
     longest = [
         longest_common(query, elements(modality, _training_array(context, int(row))))
-        for query, row in zip(queries, where, strict=True)
+        for query, row in zip(queries, where[: len(queries)], strict=True)
     ]
     kind = "characters" if is_text(modality) else "tokens"
     protocol = Protocol(unit=f"{order}-grams of {kind}; longest_copy in {kind}")
-    return _Found(distances, where, len(context.prepared.train), protocol, np.array(longest, dtype=np.float64))
-
-
-def _training_sequences(context: Context) -> Iterator[list[Sequence[str]]]:
-    for rows in chunks(range(len(context.prepared.train)), _BATCH):
-        yield [elements(context.modality, array) for array in _training_arrays(context, rows)]
-
-
-def _training_arrays(context: Context, rows: Sequence[int]) -> list[np.ndarray]:
-    """Arrays of training rows; of a stream joined with the next window, whose first token is the last one's again."""
-    train, stream = context.prepared.train, context.prepared.target.stream
-    more = [*rows, rows[-1] + 1] if stream and rows[-1] + 1 < len(train) else list(rows)
-    arrays = [array for found, _ in context.decoded(train, more) for array in found]
-    if not stream:
-        return arrays
-    joined = [np.concatenate([left[:-1], right]) for left, right in pairwise(arrays)]
-    return joined if len(more) > len(rows) else [*joined, arrays[-1]]
+    halves = distances[: len(queries)], distances[len(queries) :]
+    copies = np.array(longest, dtype=np.float64)
+    return _Found(halves[0], where, len(context.prepared.train), protocol, copies, halves[1])
 
 
 def _training_array(context: Context, row: int) -> np.ndarray:
-    return _training_arrays(context, [row])[0]
+    return training_arrays(context, [row])[0]
 
 
 def _training_item(context: Context, row: int) -> Item:

@@ -10,7 +10,7 @@ import numpy as np
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import bootstrap
 from miaobi.evaluation.metrics._references import References
-from miaobi.evaluation.metrics._words import lines, tokenizer_of
+from miaobi.evaluation.metrics._words import bound_to_tokens, lines, tokenizer_of
 from miaobi.evaluation.records import Direction, Score
 from miaobi.types import Form
 
@@ -62,6 +62,7 @@ class SampleBleu(Metric):
             context.sample_stamp(),
             unit=_UNITS[figure],
             signature=signature,
+            tokenizer_bound=bound_to_tokens(context.modality),
             interval_method="95 %, bootstrap over samples and held-out items, what each is compared with staying whole",
             floor_method="the same figure of as many training items in the samples' place",
             floor_samples=len(context.training_rows),

@@ -88,7 +88,7 @@ class CompiledSteps:
             Unsupported: no compiler, or one that fails.
         """
         several = rows > 1
-        graph = torch.compile(self._step.forward, fullgraph=True)
+        graph = torch.compile(self._step.forward, fullgraph=True, dynamic=True)
         try:
             settings = torch._inductor.config.patch(freezing=True, cpp_wrapper=True, compile_threads=1)
             with settings, warnings.catch_warnings():
@@ -136,11 +136,12 @@ class CompiledSteps:
         keys, values = ([torch.zeros(shape, dtype=self.dtype) for _ in step.layers] for _ in range(2))
         tokens, lengths = torch.zeros(rows, dtype=torch.int64), torch.full((rows,), _SPAN - 1)
         turn, places = torch.zeros(rows, step.head_size // 2, 2), torch.arange(_SPAN)
-        torch._dynamo.mark_dynamic(places, 0)
+        # Sizes that are marked as dynamic become an input each at every step; these share one where they are equal.
         for cache in (*keys, *values):
-            torch._dynamo.mark_dynamic(cache, 2)
-        for tensor in (tokens, turn, lengths, *keys, *values) if several else ():
-            torch._dynamo.mark_dynamic(tensor, 0)
+            torch._dynamo.mark_static(cache, [1, 3] if several else [0, 1, 3])
+        torch._dynamo.mark_static(turn, [1, 2] if several else None)
+        for tensor in () if several else (tokens, lengths):
+            torch._dynamo.mark_static(tensor)
         return tokens, turn, places, lengths, keys, values
 
 

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from miaobi.errors import InvalidRecipe
@@ -67,6 +67,7 @@ ranges = st.builds(
 )
 
 
+@example(Range(low=0.0, high=1.0, step=1 / 3), 1.0)
 @given(ranges, st.one_of(st.floats(-200, 200), st.integers(-200, 200), st.none(), st.booleans()))
 def test_what_the_sampler_is_told_of_the_recipes_own_value_is_in_the_range(dimension, value):
     distribution = dimension.distribution()

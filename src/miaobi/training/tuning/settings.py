@@ -94,7 +94,8 @@ class Range(Settings):
         low, high = self.ends()
         held = min(max(value, low), high)
         if self.step is not None:
-            return low + round((held - low) / self.step) * self.step
+            # A sum of steps can be rounded to beyond the last.
+            return min(low + round((held - low) / self.step) * self.step, high)
         return round(held) if self.whole else float(held)
 
     def value(self, drawn: Any) -> Any:

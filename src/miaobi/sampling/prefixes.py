@@ -73,7 +73,8 @@ class Prefixes:
         again, self._last = context == self._last, context
         if again and self._repeated is not None:
             cache, logits = self._repeated
-            return _spread(cache, 1).join(empty(0, span)), logits
+            # A row that asks for no more room than its context takes is copied by whoever puts it among others.
+            return (cache if span <= len(context) else _spread(cache, 1).join(empty(0, span))), logits
         cache, logits = self._continued([context], span, empty)
         self._repeated = (_spread(cache, 1), logits) if again else None
         return cache, logits

@@ -131,6 +131,7 @@ def test_its_search_is_one(name: str) -> None:
     recipe = Recipe.load(RECIPES[name])
     space = parse_space(TuneSettings.parse(recipe.tune, "recipe.tune").space)
     check_paths(recipe.model_copy(update={"tune": {}}), space)
+    assert space.keys() == recipe.tune.get("space", {}).keys()
 
 
 @every

@@ -43,10 +43,9 @@ class Source:
     def apart(self) -> list[Source]:
         """An item each, without padding."""
         rows = [self.select(slice(row, row + 1)) for row in range(len(self.mask))]
-        return [one._without(~one.mask[0]) for one in rows]
+        return [one._places(one.mask[0]) for one in rows]
 
-    def _without(self, columns: Tensor) -> Source:
-        kept = ~columns
+    def _places(self, kept: Tensor) -> Source:
         return Source(self.sequence[:, kept], self.mask[:, kept], self.vector, self.tokens[:, kept])
 
     @staticmethod

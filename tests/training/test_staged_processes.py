@@ -9,11 +9,11 @@ import pytest
 from miaobi import load
 from miaobi.recipe import Recipe
 from miaobi.training import stages
-from miaobi.training.result import Result
 from miaobi.training.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.training.test_staged_runs import BASE, LATENT
 from tests.training.test_stages import BASE as PLAIN
+from tests.training.test_stages import delivered
 
 SCRIPT = """
 import json, sys, warnings
@@ -37,9 +37,7 @@ def test_only_the_process_that_writes_writes_and_all_wait_between_stages(tmp_pat
 
     def train(recipe, place):
         events.append(place.name)
-        place.mkdir(parents=True)
-        (place / "model").mkdir()
-        return Result(place, 1, None, place / "model", None)
+        return delivered(recipe, place)
 
     monkeypatch.setattr(stages, "Processes", Two)
     stages.run(Recipe.load(PLAIN), RunFolder(tmp_path), train)

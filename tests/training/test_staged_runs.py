@@ -153,6 +153,17 @@ def test_the_run_says_its_stages():
     assert "stages/codec/report.html" in (trained("latent").run / "report.html").read_text()
 
 
+def test_scores_of_a_run_of_stages_are_in_its_page_its_card_and_the_last_stage():
+    run = trained("latent").run
+    model = load(run)
+    scores = evaluate(model, metrics=["kernel_distance"], samples=10)
+    training.record(run, scores, model.modality)
+    for place in (run, run / "stages" / "prior"):
+        assert "<h2>Scores</h2>" in (place / "report.html").read_text()
+        assert "| kernel_distance |" in (place / "model" / "MODEL_CARD.md").read_text()
+    assert "kernel_distance" not in (run / "stages" / "codec" / "model" / "MODEL_CARD.md").read_text()
+
+
 @pytest.fixture
 def moved(tmp_path, monkeypatch):
     """A finished run in another place than where it was trained, which it knew by a relative path."""

@@ -35,10 +35,34 @@ def of(section, **base):
     return stages.recipes(Recipe.load({**BASE, **base, "stages": {"only": section}}))["only"]
 
 
+def told(recipe):
+    """What a delivered model says of itself."""
+    return {
+        "recipe": recipe.to_json(),
+        "data": {"source": "s", "fingerprint": "f", "licence": None, "items": {"train": 1}},
+        "parameters": 1,
+        "steps": recipe.train.steps,
+        "step": recipe.train.steps,
+        "weights": "raw",
+        "items": 1,
+        "seconds": 1.0,
+        "memory": 1,
+        "best": None,
+        "stopped": None,
+        "rollbacks": 0,
+    }
+
+
+def delivered_to(run):
+    """The stage whose model is in a folder."""
+    return json.loads((run / "model" / "model.json").read_text())["name"]
+
+
 def delivered(recipe, place):
     """A training that leaves a model."""
     (place / "model").mkdir(parents=True, exist_ok=True)
-    (place / "model" / "model.json").write_text(place.name)
+    (place / "model" / "model.json").write_text(json.dumps({"info": told(recipe), "name": place.name}))
+    (place / "model" / "MODEL_CARD.md").write_text(place.name)
     return Result(place, recipe.train.steps, None, place / "model", None)
 
 
@@ -61,7 +85,7 @@ def test_stages_run_in_order_and_the_last_model_is_the_runs(tmp_path):
     result = stages.run(Recipe.load(BASE), RunFolder(tmp_path / "r"), train)
     assert ran == [("vae", "codes"), ("gan", "prior")]
     assert (result.run, result.steps) == (tmp_path / "r", 5)
-    assert (tmp_path / "r" / "model" / "model.json").read_text() == "prior"
+    assert delivered_to(tmp_path / "r") == "prior"
     assert {path.name for path in (tmp_path / "r").iterdir()} == {
         "recipe.yaml",
         "lineage.json",
@@ -103,7 +127,7 @@ def test_a_copy_that_fails_leaves_the_old_model(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(SaveFailed, match="no space"):
         stages.run(Recipe.load(BASE), folder, delivered, resume=True)
-    assert (folder.model / "model.json").read_text() == "prior"
+    assert delivered_to(folder.root) == "prior"
     assert not list(tmp_path.glob(".model-*"))
 
 

@@ -26,16 +26,23 @@ def command(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Score a model on the test part; every score carries its protocol and a real-versus-real floor."""
+    """Score a model on the test part, with protocol and real-versus-real floor; a run's page and card say it too."""
     import miaobi
+    from miaobi import models, training
 
     with answering(json) as answer:
         controls = values(control, "--control")
-        scores = miaobi.evaluate(model, metrics=metric or (), data=data, samples=samples, seed=seed, controls=controls)
-        answer.give(
-            {"model": model, "scores": {figure: score.to_json() for figure, score in scores.items()}},
-            table([("figure", "value", "95 % interval", "floor"), *(_row(*item) for item in scores.items())]),
-        )
+        opened = models.opened(model)
+        scores = miaobi.evaluate(opened, metrics=metric or (), data=data, samples=samples, seed=seed, controls=controls)
+        told: dict[str, Any] = {
+            "model": model,
+            "scores": {figure: score.to_json() for figure, score in scores.items()},
+        }
+        lines = table([("figure", "value", "95 % interval", "floor"), *(_row(*item) for item in scores.items())])
+        if training.is_run(model):
+            told["page"] = str(training.record(model, scores, opened.modality))
+            lines = [*lines, f"page: {told['page']}"]
+        answer.give(told, lines)
 
 
 def _row(figure: str, score: Any) -> tuple[str, ...]:

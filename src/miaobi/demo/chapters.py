@@ -112,7 +112,8 @@ def show(chapter: Chapter, folder: Path, *, quick: bool, progress: bool) -> Show
     result = training.train(chapter.recipe, run=run, changes=changes, resume=True, progress=progress)
     model = models.load(result.run)
     samples = _ask(chapter, model, folder / "samples" / chapter.name)
-    scores = evaluation.evaluate(result.run)
+    scores = evaluation.evaluate(model)
+    training.record(result.run, scores, model.modality)
     parameters = sum(parameter.numel() for parameter in model.family.parameters())
     return Shown(chapter, result.run, result.steps, model.modality, model.info, samples, scores, parameters)
 

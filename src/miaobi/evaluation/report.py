@@ -1,7 +1,8 @@
 """Self-contained HTML reports: one file with everything in it, that opens anywhere and fetches nothing.
 
-``page(title, sections)``; a section is made by `prose`, `table`, `samples`, `files`, `curves`, `scores`,
-`neighbours` or `commands`. Text is escaped; only `Section.body` and a modality's own ``html`` are taken as HTML.
+``page(title, sections)``; a section is made by `prose`, `table`, `samples`, `files`, `paired_files`, `curves`,
+`scores`, `neighbours` or `commands`. Text is escaped; only `Section.body` and a modality's own ``html`` are taken
+as HTML.
 """
 
 from __future__ import annotations
@@ -54,8 +55,9 @@ def prose(title: str, *paragraphs: str) -> Section:
 def table(title: str, header: Sequence[str], rows: Iterable[Sequence[Any]], note: str = "") -> Section:
     """A table; numbers are aligned right and shown with four significant digits."""
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    return Section(title, body and f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>{_note(note)}')
+    names = "".join(f"<th>{escape(name)}</th>" for name in header)
+    head = f"<tr>{names}</tr>" if names else ""
+    return Section(title, body and f'<div class="scroll"><table>{head}{body}</table></div>{_note(note)}')
 
 
 def samples(
@@ -113,6 +115,16 @@ def files(title: str, paths: Iterable[Path], note: str = "") -> Section:
     """Files of text, pictures and sound, embedded; other kinds and files over 4 MiB are named only."""
     cards = "".join(f'<figure class="card">{_shown(path)}{_caption(path.name)}</figure>' for path in paths)
     return Section(title, cards and _grid(cards, _CELL["text"]) + _note(note))
+
+
+def paired_files(title: str, pairs: Iterable[tuple[Path, Path, str]], note: str = "") -> Section:
+    """Files two and two, side by side, each pair with its caption; embedded as by `files`."""
+    cards = "".join(
+        f'<figure class="card"><div class="pair"><div>{_shown(left)}</div><div>{_shown(right)}</div></div>'
+        f"{_caption(caption)}</figure>"
+        for left, right, caption in pairs
+    )
+    return Section(title, cards and _grid(cards, _WIDE_CELL) + _note(note))
 
 
 def _shown(path: Path) -> str:

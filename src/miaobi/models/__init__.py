@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from miaobi.models.build import build
 from miaobi.models.codec import PartCodec
-from miaobi.models.folder import FORMAT, load, opened, resolve, save
+from miaobi.models.folder import FORMAT, info_of, load, opened, resolve, save
 from miaobi.models.model import Model
 from miaobi.models.references import open_parts, open_supplies
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
@@ -14,6 +14,7 @@ __all__ = [
     "Model",
     "PartCodec",
     "build",
+    "info_of",
     "load",
     "load_into",
     "open_parts",

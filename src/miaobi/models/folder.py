@@ -78,6 +78,21 @@ def load(source: Path | str, *, depth: int = 0) -> Model:
         raise CorruptFile(f"{folder / 'model.json'} is not a model description: {error!r}") from None
 
 
+def info_of(source: Path | str) -> dict[str, Any]:
+    """What a saved model says of its training, without reading its weights.
+
+    Raises:
+        RunFolderError: nothing there.
+        CorruptFile: its description is damaged.
+        Unsupported: a kind of source that this version cannot load.
+    """
+    folder = resolve(source)
+    found = _read_json(folder / "model.json").get("info")
+    if not isinstance(found, dict):
+        raise CorruptFile(f"{folder / 'model.json'} does not say how the model was trained")
+    return found
+
+
 def opened(model: Model | Path | str) -> Model:
     """A model as it is, or read and put where it computes fastest: on a GPU where there is one.
 

@@ -13,6 +13,7 @@ from miaobi.training.opening import beside, open_data
 from miaobi.training.planning import Estimate, plan
 from miaobi.training.processes import Processes
 from miaobi.training.progress import Reporter
+from miaobi.training.publish import is_run, record
 from miaobi.training.result import Result
 from miaobi.training.run_folder import RunFolder
 from miaobi.training.session import Session
@@ -21,7 +22,7 @@ from miaobi.training.surroundings import as_it_was
 from miaobi.training.trainer import Trainer
 from miaobi.training.watching import Look, Watch
 
-__all__ = ["Estimate", "Estimates", "Look", "Result", "Watch", "estimate", "train"]
+__all__ = ["Estimate", "Estimates", "Look", "Result", "Watch", "estimate", "is_run", "record", "train"]
 
 
 def train(

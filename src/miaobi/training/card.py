@@ -2,55 +2,108 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from miaobi.recipe import plugin_name
-from miaobi.training.progress import duration
+from miaobi.evaluation import Score
+from miaobi.evaluation.charts import short
+from miaobi.training import facts
+
+_LONGEST = 600
+"""Characters of a sample that are shown."""
+_SHARED = ("source", "data", "split", "samples", "seed", "controls")
+_OWN = (
+    "extractor",
+    "extractor_hash",
+    "likelihood",
+    "unit",
+    "signature",
+    "options",
+    "interval_method",
+    "versions",
+    "paper",
+)
+"""What is said of a protocol beside the figures; the rest is in ``scores/scores.json``."""
 
 
-def text(info: Mapping[str, Any]) -> str:
-    """The card of a model whose ``info`` is saved beside its weights."""
-    recipe, data = info["recipe"], info["data"]
+def text(info: Mapping[str, Any], scores: Mapping[str, Score], samples: Sequence[Path]) -> str:
+    """The card of a model.
+
+    Args:
+        info: saved beside its weights.
+        scores: on held-out data, by figure; empty before anything was measured.
+        samples: files of the last live samples.
+    """
     sections = {
-        "Model": [
-            f"- Family: {recipe['model']['family']}, size {recipe['model']['size']}, {info['parameters']:,} parameters",
-            f"- Target: {plugin_name(recipe['modality'])}",
-            f"- Conditions: {', '.join(recipe['data']['condition']) or 'none'}",
-            f"- Weights: {_weights(info)}",
-        ],
-        "Data": [
-            f"- Source: {data['source']} (fingerprint `{data['fingerprint']}`)",
-            f"- Licence of the data: {data['licence'] or 'not recorded; find out before you publish the model'}",
-            "- Items: " + ", ".join(f"{count:,} {part}" for part, count in data["items"].items()),
-        ],
-        "Score": [_score(info)],
-        "Limits": [
-            "- It knows its training data only: what it makes can be wrong, biased, or close to an item of that data.",
-            "- The score above chose these weights, so it is optimistic; `miaobi evaluate` scores the test part.",
-        ],
-        "Cost": [
-            f"- {info['steps']:,} steps over {info['items']:,} items in {duration(info['seconds'])}",
-            f"- {recipe['train']['precision']}, {recipe['train']['threads']} threads, {_mebibytes(info)}",
-            f"- Went back {info['rollbacks']} times after NaN or infinity, each time at half the rate",
-        ],
+        "Model": _list(facts.model(info)),
+        "Data": _list(facts.data(info)),
+        "Scores": _scores(scores),
+        "Protocol": _protocols(scores),
+        "Samples": _samples(samples),
+        "Limits": [f"- {line}" for line in facts.limits(info, scores)],
+        "Cost": _list(facts.cost(info)),
+        "Licence": [f"- Of the data: {info['data']['licence'] or facts.UNKNOWN_LICENCE}"],
     }
-    body = "\n\n".join(f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items())
+    body = "\n\n".join(f"## {title}\n\n" + "\n".join(lines) for title, lines in sections.items() if lines)
     return f"# Model card\n\n{body}\n\nMade with miaobi {info['miaobi']}; the recipe is in `model.json`.\n"
 
 
-def _weights(info: Mapping[str, Any]) -> str:
-    kind = "exponential moving average" if info["weights"] == "average" else "raw (no averaging)"
-    why = "the best on held-out data" if info["best"] else "the last"
-    return f"{kind}, of step {info['step']:,} of {info['steps']:,}, {why}"
+def _list(entries: Mapping[str, str]) -> list[str]:
+    return [f"- {name}: {value}" for name, value in entries.items()]
 
 
-def _score(info: Mapping[str, Any]) -> str:
-    best = info["best"]
-    if best is None:
-        return "- None: nothing was held out"
-    return f"- {best['metric']}: {best['value']:.5g} on the validation part, at step {best['step']:,}"
+def _scores(scores: Mapping[str, Score]) -> list[str]:
+    if not scores:
+        return ["Not scored on the test part yet; `miaobi evaluate` of the run fills this in."]
+    head = ["| figure | value | 95 % interval | real against real | better | items |", "|---|---|---|---|---|---|"]
+    return [*head, *(_row(figure, score) for figure, score in scores.items())]
 
 
-def _mebibytes(info: Mapping[str, Any]) -> str:
-    return f"{info['memory'] / 2**20:,.0f} MiB"
+def _row(figure: str, score: Score) -> str:
+    interval = "" if score.interval is None else f"{short(score.interval[0])} to {short(score.interval[1])}"
+    floor = "" if score.floor is None else short(score.floor)
+    said = score.protocol
+    items = f"{said.get('samples', '?')} of {said.get('split', '?')}"
+    direction = {"neither": "near real"}.get(said.get("direction", ""), said.get("direction", ""))
+    return f"| {figure} | {short(score.value)} | {interval} | {floor} | {direction} | {items} |"
+
+
+def _protocols(scores: Mapping[str, Score]) -> list[str]:
+    """One line for all that figures share, and one a group for what is its own."""
+    if not scores:
+        return []
+    groups = {score.protocol["metric"]: score for score in scores.values()}
+    lines = [f"- {group}: {_inline(_chosen(score, _OWN))}" for group, score in groups.items()]
+    shared = {_inline(_chosen(score, _SHARED)) for score in scores.values()}
+    return [*(f"- {line}" for line in sorted(shared)), *lines, "- In full: `scores/scores.json` of the run."]
+
+
+def _chosen(score: Score, keys: Iterable[str]) -> dict[str, Any]:
+    protocol: Mapping[str, Any] = score.protocol
+    return {key: protocol[key] for key in keys if _said(protocol.get(key))}
+
+
+def _said(value: Any) -> bool:
+    """Whether there is something to say: settings that were left alone, of which there are many, hide the others."""
+    return value not in (None, {}, [], "") and value is not False
+
+
+def _inline(values: Mapping[str, Any]) -> str:
+    return "; ".join(f"{key.replace('_', ' ')} {_plain(value)}" for key, value in values.items())
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(one)}" for key, one in value.items() if _said(one))
+    return str(value)
+
+
+def _samples(paths: Sequence[Path]) -> list[str]:
+    """Texts as they are, indented so that nothing in them is taken for Markdown; of others, where to see them."""
+    texts = [path for path in paths if path.suffix == ".txt"]
+    if not texts:
+        return [f"{len(paths)} in `samples/` of the run; its `report.html` shows them."] if paths else []
+    shown = (path.read_text(encoding="utf-8", errors="replace")[:_LONGEST] for path in texts)
+    quoted = ("\n".join(f"    {line}" for line in one.splitlines() or [""]) for one in shown)
+    return ["As they come, none chosen:", "", "\n\n---\n\n".join(quoted)]

@@ -12,7 +12,8 @@ from miaobi import models
 from miaobi.errors import CorruptFile
 from miaobi.families import Family
 from miaobi.models import Model, PartCodec
-from miaobi.training import card, memory, report
+from miaobi.training import facts, memory
+from miaobi.training.publish import publish
 from miaobi.training.run_folder import write_text
 from miaobi.training.session import Session
 
@@ -28,8 +29,7 @@ def deliver(session: Session) -> Path:
     assembly, folder = session.assembly, session.folder
     with assembly.resting() as shipped:
         models.save(_model(session, shipped, info), folder.model)
-    write_text(folder.model / "MODEL_CARD.md", card.text(info))
-    write_text(folder.report, report.page(folder, info))
+    publish(folder, info)
     lineage = json.loads(folder.lineage.read_text(encoding="utf-8")) | {"result": _result(info)}
     write_text(folder.lineage, json.dumps(lineage, indent=1, ensure_ascii=False))
     return folder.model
@@ -65,6 +65,7 @@ def _info(session: Session, step: int) -> dict[str, Any]:
             "fingerprint": prepared.fingerprint,
             "licence": prepared.licence,
             "items": {part: len(getattr(prepared, part)) for part in ("train", "validation", "test")},
+            "dropped": facts.dropped(prepared.report.data),
         },
         "licence": prepared.licence,
         "parameters": sum(parameter.numel() for parameter in family.parameters()),

@@ -81,6 +81,11 @@ class RunFolder:
         return self.root / "tensorboard"
 
     @property
+    def scores(self) -> Path:
+        """What was measured of the model."""
+        return self.root / "scores"
+
+    @property
     def report(self) -> Path:
         """The page that shows the run."""
         return self.root / "report.html"

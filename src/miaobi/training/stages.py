@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from miaobi import models
 from miaobi.errors import InvalidRecipe, SaveFailed
 from miaobi.recipe import Recipe
-from miaobi.training import summary
 from miaobi.training.checking import check
 from miaobi.training.opening import stages_used, within
 from miaobi.training.overriding import overridden
 from miaobi.training.planning import Estimate
 from miaobi.training.processes import Processes
+from miaobi.training.publish import publish_stages
 from miaobi.training.result import Result
 from miaobi.training.run_folder import STAGES, RunFolder, write_text
 
@@ -64,7 +65,7 @@ def run(recipe: Recipe, folder: RunFolder, train: Callable[[Recipe, Path], Resul
     last = list(results.values())[-1]
     if processes.writes:
         _copy(last.model, folder.model)
-        _conclude(parts, results, folder)
+        _conclude(results, folder)
     processes.agree(None)
     return replace(last, run=folder.root, model=folder.model)
 
@@ -127,8 +128,8 @@ def _trained(run: Path) -> bool:
     return (run / "model" / "model.json").is_file()
 
 
-def _conclude(parts: Mapping[str, Recipe], results: Mapping[str, Result], folder: RunFolder) -> None:
-    write_text(folder.report, summary.page(folder, parts, results))
+def _conclude(results: Mapping[str, Result], folder: RunFolder) -> None:
+    publish_stages(folder, {name: models.info_of(result.model) for name, result in results.items()})
     said = {
         name: {"steps": result.steps, "best": result.best, "stopped": result.stopped}
         for name, result in results.items()

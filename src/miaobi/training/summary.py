@@ -1,32 +1,40 @@
-"""``report.html`` of a run of stages: what each came to, and where its own page is."""
+"""``report.html`` of a run of stages: what each came to, where its own page is, and all about the last one's model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
+from typing import Any
 
 from miaobi.evaluation import report
-from miaobi.recipe import Recipe
-from miaobi.training.result import Result
+from miaobi.training.report import next_steps, results
 from miaobi.training.run_folder import STAGES, RunFolder
+from miaobi.training.scored import Known
 
 
-def page(folder: RunFolder, recipes: Mapping[str, Recipe], results: Mapping[str, Result]) -> str:
-    """The page of a finished run; links lead to the stages' own pages in its folder."""
+def page(folder: RunFolder, stages: Mapping[str, Mapping[str, Any]], known: Known, samples: Sequence[Path]) -> str:
+    """The page of a finished run; links lead to the stages' own pages in its folder.
+
+    Args:
+        folder: the run.
+        stages: by name, in order, what each one's model says of itself.
+        known: scores of the last one.
+        samples: files of its last live samples.
+    """
     entries = "".join(
-        f'<li><a href="{STAGES}/{escape(name)}/report.html">{escape(name)}</a>: '
-        f"{escape(_said(recipes[name], result))}</li>"
-        for name, result in results.items()
+        f'<li><a href="{STAGES}/{escape(name)}/report.html">{escape(name)}</a>: {escape(_said(info))}</li>'
+        for name, info in stages.items()
     )
-    commands = [
-        (f"miaobi generate {folder.root}", "Make more:"),
-        (f"miaobi evaluate {folder.root}", "Score it on the test part:"),
+    sections = [
+        report.Section("Stages", f"<ol>{entries}</ol>"),
+        *results(list(stages.values())[-1], known, samples),
+        next_steps(folder),
     ]
-    sections = [report.Section("Stages", f"<ol>{entries}</ol>"), report.commands("Next", commands)]
     return report.page(folder.root.resolve().name, sections, "The last stage's model is the run's.")
 
 
-def _said(recipe: Recipe, result: Result) -> str:
-    best = result.best
+def _said(info: Mapping[str, Any]) -> str:
+    best = info["best"]
     score = f"; best {best['metric']} {best['value']:.5g} at step {best['step']}" if best else ""
-    return f"{recipe.model.family}, {result.steps} steps{score}"
+    return f"{info['recipe']['model']['family']}, {info['steps']} steps{score}"

@@ -22,16 +22,15 @@ from miaobi.training.comparison.budget import Budget
 from miaobi.training.comparison.entrants import Entrant, Given, baselines, entrants, open_all
 from miaobi.training.comparison.folder import Folder, read, write
 from miaobi.training.comparison.rows import Measuring, Row, compared, failed, measured, references
+from miaobi.training.facts import ASSUMED_WATTS, watt_hours
 from miaobi.training.opening import open_data
 from miaobi.training.planning import plan
 from miaobi.training.processes import Processes
 from miaobi.training.progress import Reporter
 from miaobi.training.run_folder import write_text
 
-__all__ = ["WATTS", "Budget", "Comparison", "Ranking", "Row", "compare"]
+__all__ = ["Budget", "Comparison", "Ranking", "Row", "compare"]
 
-WATTS = 30.0
-"""Power that the energy estimate assumes where nothing is said: of a busy laptop."""
 _FEWEST = 10
 _MOST_SAMPLES = 10**6
 
@@ -67,7 +66,7 @@ class Comparison:
         return {
             "rows": [
                 {key: value for key, value in row.to_json().items() if key not in ("shown", "nearest")}
-                | {"watt_hours_estimated": page.watt_hours(row, self.watts)}
+                | {"watt_hours_estimated": watt_hours(row.seconds, self.watts)}
                 for row in self.rows
             ],
             "ranking": self.ranking.to_json(),
@@ -84,7 +83,7 @@ def compare(
     samples: int | None = None,
     seed: int = 0,
     quality: str | None = None,
-    watts: float = WATTS,
+    watts: float = ASSUMED_WATTS,
     progress: bool = True,
 ) -> Comparison:
     """Train recipes in turn with one budget, score all alike on the test part, and rank them.

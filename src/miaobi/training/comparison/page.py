@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from miaobi.evaluation import Score, report
 from miaobi.evaluation.charts import short
+from miaobi.training.facts import watt_hours
 from miaobi.training.progress import duration
 
 if TYPE_CHECKING:
@@ -66,15 +67,10 @@ def table(comparison: Comparison) -> tuple[tuple[str, ...], list[tuple[Any, ...]
     return head, [*lines, ("", _REAL, "", *floors, *blank), ("", _SHUFFLED, "", *unordered, *blank)]
 
 
-def watt_hours(row: Row, watts: float) -> float:
-    """An estimate: seconds of training times an assumed power."""
-    return row.seconds * watts / 3600
-
-
 def _line(row: Row, rank: int | None, figures: Sequence[str], watts: float) -> tuple[Any, ...]:
     values = [_value(row.scores[name]) if name in row.scores else _missing(row, name) for name in figures]
     speed = "" if row.samples_per_second is None else float(row.samples_per_second)
-    cost = (row.parameters, row.steps, duration(row.seconds), speed, row.bytes / 1e6, watt_hours(row, watts))
+    cost = (row.parameters, row.steps, duration(row.seconds), speed, row.bytes / 1e6, watt_hours(row.seconds, watts))
     return ("-" if rank is None else rank, row.name, row.family + " (A0)" * row.baseline, *values, *cost)
 
 

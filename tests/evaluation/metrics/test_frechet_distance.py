@@ -31,6 +31,17 @@ def test_two_gaussians_give_the_closed_form() -> None:
     assert frechet(exactly(m1, c1, 200, 1), exactly(m2, c2, 300, 2)) == pytest.approx(expected, rel=1e-8)
 
 
+def test_samples_of_two_gaussians_give_the_closed_form_and_their_known_bias() -> None:
+    # In one dimension it is (m1 - m2)^2 + (s1 - s2)^2. A sample mean adds s^2 / n to the first; a sample deviation of
+    # variance s^2 / 2n adds that to the second, to first order.
+    rng = np.random.default_rng(5)
+    count = 200
+    found = [frechet(rng.normal(0, 2, (count, 1)), rng.normal(1, 0.5, (count, 1))) for _ in range(3000)]
+    bias = (4 + 0.25) / count + (4 + 0.25) / (2 * count)
+    error = np.std(found) / np.sqrt(len(found))
+    assert np.mean(found) == pytest.approx(1 + 1.5**2 + bias, abs=4 * error)
+
+
 def test_it_is_nought_for_the_same_set_and_symmetric() -> None:
     x, y = np.random.default_rng(1).normal(size=(2, 50, 6))
     assert frechet(x, x) == pytest.approx(0, abs=1e-9)

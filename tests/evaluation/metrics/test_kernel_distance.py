@@ -76,6 +76,20 @@ def test_real_samples_score_within_their_floor_and_noise_does_not() -> None:
     assert far.protocol["requested"] == 1000
 
 
+def test_two_halves_of_one_set_are_within_their_floor() -> None:
+    rng = np.random.default_rng(4)
+    every = digits(1200)
+    items = [every[i] for i in rng.permutation(1200)]
+    modality = image(items)
+    order = iter(range(400))
+    family = Sampler(modality, items[800:], lambda seeds: seeds.new_tensor([next(order) for _ in seeds]))
+    found = score(context(family, data(modality, items[:400], items[400:800])), ["kernel_distance"])["kernel_distance"]
+    low, high = found.interval
+    assert low <= 0 <= high
+    assert low <= found.floor <= high
+    assert found.protocol["floor_samples"] == found.protocol["samples"] == 400
+
+
 def test_one_item_a_side_is_refused() -> None:
     with pytest.raises(DataError, match="at least two"):
         polynomial_mmd(np.zeros((1, 2), np.float32), np.zeros((5, 2), np.float32))

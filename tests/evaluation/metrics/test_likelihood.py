@@ -23,7 +23,11 @@ def test_a_uniform_model_has_log_v_nats_a_token() -> None:
     size = sum(len(line.encode()) for line in lines[40:])
     expected = tokens * math.log2(modality.spec.vocabulary) / size
     assert found["bits_per_byte"].value == pytest.approx(expected)
-    assert list(found) == ["bits_per_byte", "nats_per_token"]
+    assert list(found) == ["bits_per_byte", "nats_per_token", "perplexity"]
+    # As many equally likely tokens as there are: the closed form of perplexity.
+    assert found["perplexity"].value == pytest.approx(modality.spec.vocabulary)
+    assert found["perplexity"].protocol["figure"] == "perplexity"
+    assert found["perplexity"].protocol["unit"] != found["nats_per_token"].protocol["unit"]
 
 
 def test_bits_are_over_the_units_of_all_items_together() -> None:
@@ -56,6 +60,34 @@ def test_a_stream_counts_each_token_once_and_every_window() -> None:
     assert found["bits_per_byte"].value == pytest.approx(math.log2(modality.spec.vocabulary))
 
 
+class Unigram(Uniform):
+    """Letters by their frequency in a text, and the end one in eleven, whatever came before."""
+
+    counts = {"a": 6, "b": 3, "c": 1}
+
+    def log_likelihood(self, batch: Batch, *, seeds: torch.Tensor) -> Bound:
+        nats = []
+        for array in (row[:end] for row, end in zip(batch.target.values, batch.target.lengths, strict=True)):
+            letters = self.spoken.decode(array.numpy())
+            nats.append(-sum(math.log(self.counts[letter] / 11) for letter in letters) - math.log(1 / 11))
+        return Bound(torch.tensor(nats, dtype=torch.float64), True, batch.target.mask().sum(1) + 1)
+
+
+def test_a_unigram_by_hand() -> None:
+    lines = ["aab", "abac", "c", "aaaaaa"]
+    modality = text(lines)
+    family = Unigram(modality, lines)
+    family.spoken = modality
+    found = score(context(family, data(modality, lines, lines)), ["likelihood"])
+    # Nine a, two b, two c and an end for each of four items, one byte a letter.
+    nats = -(9 + 1) * math.log(6 / 11) - 2 * math.log(3 / 11) - (2 + 4) * math.log(1 / 11)
+    assert found["bits_per_byte"].value == pytest.approx(nats / math.log(2) / 14)
+    assert found["nats_per_token"].value == pytest.approx(nats / 18)
+    assert found["perplexity"].value == pytest.approx(math.exp(nats / 18))
+    low, high = found["nats_per_token"].interval
+    assert found["perplexity"].interval == pytest.approx((math.exp(low), math.exp(high)))
+
+
 def test_no_score_depends_on_the_batch_size() -> None:
     lines = sentences(50)
     modality = text(lines)
@@ -76,6 +108,7 @@ def test_exactness_and_the_tokenizer_are_in_the_protocol() -> None:
     family = Uniform(modality, lines)
     exact = score(context(family, data(modality, lines, lines)), ["likelihood"])
     assert exact["nats_per_token"].protocol["tokenizer_bound"]
+    assert exact["perplexity"].protocol["tokenizer_bound"]
     assert not exact["bits_per_byte"].protocol["tokenizer_bound"]
     assert exact["bits_per_byte"].protocol["likelihood"].startswith("exact")
     family.exact = False

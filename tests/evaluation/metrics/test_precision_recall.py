@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from miaobi.errors import DataError
@@ -44,6 +46,53 @@ def test_distances_are_those_of_scipy_in_any_blocks(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(where, whole.argmin(1))
     own = np.sort(cdist(x.astype(np.float64), x.astype(np.float64)), axis=1)
     np.testing.assert_allclose(kth_nearest(x, 3), own[:, 3])
+
+
+def by_definition(queries: np.ndarray, points: np.ndarray, k: int) -> list[bool]:
+    """As the paper has it, pair by pair: the k-th neighbour of an item is another item."""
+    found = []
+    for query in queries:
+        balls = (
+            sorted(float(np.linalg.norm(p - q)) for j, q in enumerate(points) if j != i)[k - 1]
+            for i, p in enumerate(points)
+        )
+        found.append(any(np.linalg.norm(query - p) <= radius for p, radius in zip(points, balls, strict=True)))
+    return found
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_it_is_the_definition(k: int) -> None:
+    rng = np.random.default_rng(k)
+    x, y = rng.normal(size=(12, 3)), rng.normal(1.5, 1, size=(15, 3))
+    for queries, points in ((x, y), (y, x)):
+        expected = by_definition(queries, points, k)
+        assert covered(queries, points, k).tolist() == expected
+        assert not all(expected)
+
+
+def test_disjoint_sets_have_none_and_equal_ones_all() -> None:
+    x = np.random.default_rng(4).normal(size=(50, 6)).astype(np.float32)
+    assert not covered(x + 1000, x, 3).any()
+    assert covered(x, x, 3).all()
+
+
+def test_half_of_the_modes_is_precise_and_recalls_half() -> None:
+    rng = np.random.default_rng(5)
+    modes = rng.normal(size=(2, 200, 2)) + np.array([[[0.0, 0.0]], [[50.0, 0.0]]])
+    half = rng.normal(size=(200, 2))
+    assert covered(half, np.concatenate(modes), 3).mean() > 0.9
+    assert covered(np.concatenate(modes), half, 3).mean() == pytest.approx(0.5, abs=0.03)
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=80, deadline=None)
+def test_copies_of_items_that_come_often_lie_among_them_exactly(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    once = (rng.normal(size=(15, rng.integers(2, 300))) * rng.uniform(0.1, 30)).astype(np.float32)
+    points = np.repeat(once, 5, axis=0)
+    assert covered(once[rng.permutation(15)][:11], points, 3).all()
+    assert not kth_nearest(points, 3).any()
+    assert not nearest(once, [points])[0].any()
 
 
 def test_no_more_items_than_neighbours_is_refused() -> None:

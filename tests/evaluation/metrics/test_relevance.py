@@ -115,6 +115,9 @@ def test_what_it_cannot_compare_is_refused():
         score(paired(LINES, LINES, more={"other": LINES}), ["relevance"])
     named = paired(LINES, LINES, more={"other": LINES[::-1]})
     assert score(named, ["relevance"], {"relevance": {"source": "source"}})["relevance_top1"].value == 1
+    options = {"relevance": {"source": "sauce"}}
+    with pytest.raises(InvalidRecipe, match="source is not a text condition"):
+        check(["relevance"], named.model.family, named.modality, None, options, named.model.conditions)
     modality = text(LINES)
     with pytest.raises(Unsupported, match="without conditions"):
         check(["relevance"], Sampler(modality, LINES), modality)

@@ -9,20 +9,24 @@ import torch
 from torch import Tensor
 
 _ROWS = 1024
+_ROUNDING = 1e-12
+"""Squared distances below this share of the vectors' squared norms are what rounding leaves of nought."""
 
 
 def distances(left: np.ndarray, right: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
     """Rows of ``left`` and their float64 distances ``[rows, len(right)]`` to all of ``right``.
 
-    In float64, because a copy has distance nought and float32 would leave it at 1e-3 of the vectors' norms.
+    A copy has distance nought, exactly: float64, where float32 would leave it at 1e-3 of the vectors' norms, and what
+    is left is taken for nought, so that a copy of an item that comes often lies within that item's radius of nought.
     """
     b = torch.from_numpy(right).double()
     squares = (b * b).sum(1)
     for start in range(0, len(left), _ROWS):
         rows = slice(start, min(start + _ROWS, len(left)))
         a = torch.from_numpy(left[rows]).double()
-        squared = (a * a).sum(1, keepdim=True) + squares - 2 * a @ b.T
-        yield rows, squared.clamp_(min=0).sqrt_()
+        norms = (a * a).sum(1, keepdim=True) + squares
+        squared = norms - 2 * a @ b.T
+        yield rows, squared.masked_fill_(squared < _ROUNDING * norms, 0.0).sqrt_()
 
 
 def kth_nearest(points: np.ndarray, k: int) -> np.ndarray:

@@ -25,8 +25,9 @@ class Accuracy(Metric):
 
     Every held-out item is classified (in a brief context evenly spaced ones). Macro F1 counts each class alike, however
     rare, so it falls where a rare class is never named; it is averaged over the classes that are held out. The floor is
-    what the commonest class of the training items scores when it is always named. Each class's own precision, recall
-    and count are in the protocol's ``detail``, of the hundred commonest.
+    what the commonest class of the training items scores when it is always named. Pitfall: where one class is most of
+    the data, an accuracy that looks high may be near that floor. Each class's own precision, recall and count are in
+    the protocol's ``detail``, of the hundred commonest.
     """
 
     figures: ClassVar[dict[str, Direction]] = {"accuracy": Direction.HIGHER, "macro_f1": Direction.HIGHER}

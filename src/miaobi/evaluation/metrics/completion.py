@@ -109,7 +109,8 @@ class _Judged:
             self._right(self.written, least),
             floor,
             preprocessing=f"{_RULE} (here {least})",
-            detail={"python": ".".join(platform.python_version_tuple()[:2]), "parse_with": without},
+            signature=f"python:{'.'.join(platform.python_version_tuple()[:2])}",
+            detail={"parse_with": without},
         )
 
     def exact(self) -> dict[str, Score]:

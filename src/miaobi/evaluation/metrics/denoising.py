@@ -35,6 +35,8 @@ class Denoises(Protocol):
 class Denoising(Metric):
     """Mean squared error of the straight path's velocity, over fixed times and noise that the items' ids fix.
 
+    Pitfall: it is of one objective, not of samples, and small differences in it need not be seen in them.
+
     In the same terms whatever a network predicts and however it was weighted, so flow, EDM and DDPM compare on the same
     data; between data sets it does not compare, nor does it see what guidance or a solver do to samples.
     """

@@ -28,8 +28,8 @@ _SELF_BLEU = 'Zhu et al. 2018, "Texygen"; BLEU by sacrebleu (Post 2018)'
 class Diversity(Metric):
     """Distinct-n, the share of n-grams that are different ones, and self-BLEU, how much the samples repeat each other.
 
-    Neither is better higher or lower: noise is as diverse as can be. The floor is what as many held-out items score;
-    both figures depend on the count and on the length of the samples.
+    Pitfalls. Neither is better higher or lower: noise is as diverse as can be. The floor is what as many held-out items
+    score; both figures depend on the count and on the length of the samples.
     """
 
     class Config(Settings):

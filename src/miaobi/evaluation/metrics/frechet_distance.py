@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class FrechetDistance(Metric):
     """Squared Frechet distance between Gaussians fitted to the features of both sides.
 
-    Biased upwards, more so with fewer items and more dimensions: read it against its floor at the same count, and never
-    beside a value from another count. Not "FID": the features are not Inception's.
+    Pitfalls. Biased upwards, more so with fewer items and more dimensions: read it against its floor at the same count,
+    and never beside a value from another count. It sees means and covariances only. Not "FID": the features are not
+    Inception's.
     """
 
     figures: ClassVar[dict[str, Direction]] = {"frechet_distance": Direction.LOWER}

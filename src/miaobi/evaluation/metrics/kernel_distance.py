@@ -21,8 +21,8 @@ _ROWS = 1024
 class KernelDistance(Metric):
     """Squared maximum mean discrepancy with the kernel ``(x.y / D + 1) ** 3``, unbiased, so it may fall below nought.
 
-    Not multiplied by anything: tables often show it times 1,000. Its scale is that of the features (their fourth to
-    sixth powers): two extractors, or two input sizes of one, do not compare.
+    Pitfalls. Not multiplied by anything: tables often show it times 1,000. Its scale is that of the features (their
+    fourth to sixth powers): two extractors, or two input sizes of one, do not compare.
     """
 
     figures: ClassVar[dict[str, Direction]] = {"kernel_distance": Direction.LOWER}

@@ -15,7 +15,7 @@ from miaobi.errors import Diverged
 from miaobi.evaluation.context import chunks
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import of_ratio
-from miaobi.evaluation.records import Direction, Score
+from miaobi.evaluation.records import Direction, Protocol, Score
 from miaobi.families import Likelihood as CanLikelihood
 from miaobi.families import require
 from miaobi.plugins import name_of
@@ -25,14 +25,19 @@ from miaobi.types import Bound
 if TYPE_CHECKING:
     from miaobi.evaluation.context import Context
 
+_MOST_NATS = 700.0
+"""Perplexities stay finite."""
 _FIGURES = {"byte": "bits_per_byte", "dimension": "bits_per_dimension", "event": "bits_per_event"}
 
 
 class Likelihood(Metric):
-    """Bits a unit of the data (comparable between tokenizers), and nats a predicted token (not comparable).
+    """Bits a unit of the data (comparable between tokenizers), and nats a predicted token and their exponential (not).
 
     Total nats over total units, so long items weigh more. Every held-out item is scored (of a stream: every window,
-    each token once); in a brief context evenly spaced ones.
+    each token once); in a brief context evenly spaced ones. ``perplexity`` is ``exp(nats_per_token)``.
+
+    Pitfalls. A token is whatever the tokenizer makes it, so nats a token and perplexity compare within one only. A good
+    likelihood does not make good samples, nor the other way round. An upper bound may lie far above the model's own.
     """
 
     figures: ClassVar[dict[str, Direction]] = {
@@ -40,6 +45,7 @@ class Likelihood(Metric):
         "bits_per_dimension": Direction.LOWER,
         "bits_per_event": Direction.LOWER,
         "nats_per_token": Direction.LOWER,
+        "perplexity": Direction.LOWER,
     }
     paper: ClassVar[str] = 'Theis et al. 2016, "A note on the evaluation of generative models"'
     ability: ClassVar[type[Any]] = CanLikelihood
@@ -57,7 +63,13 @@ class Likelihood(Metric):
             scores[_FIGURES[unit]] = self._score(context, _FIGURES[unit], found, found.nats / math.log(2), found.units)
         if found.tokens is not None and found.tokens.sum() > 0:
             scores["nats_per_token"] = self._score(context, "nats_per_token", found, found.nats, found.tokens)
+            scores["perplexity"] = self._perplexity(scores["nats_per_token"])
         return scores
+
+    def _perplexity(self, nats: Score) -> Score:
+        interval = None if nats.interval is None else (_exponential(nats.interval[0]), _exponential(nats.interval[1]))
+        protocol = nats.protocol | Protocol(figure="perplexity", unit="equally likely tokens")
+        return Score(_exponential(nats.value), interval, None, protocol)
 
     def _score(self, context: Context, figure: str, found: _Measured, amounts: np.ndarray, counts: np.ndarray) -> Score:
         bound_to_tokenizer = figure == "nats_per_token"
@@ -85,6 +97,10 @@ class _Measured:
     units: np.ndarray
     tokens: np.ndarray | None
     exact: bool
+
+
+def _exponential(nats: float) -> float:
+    return math.exp(min(nats, _MOST_NATS))
 
 
 def _measure(context: Context, rows: Sequence[int]) -> _Measured:

@@ -39,10 +39,10 @@ class PredictsMasked(Protocol):
 class MaskedPrediction(Metric):
     """Cross-entropy and accuracy of masked tokens: 15 % of each held-out item, which its id fixes, shown as masks.
 
-    No likelihood: the nats of a token given both of its sides do not add up to those of a sequence, and do not compare
-    with a language model's. They compare between models with equal tokens only. Every held-out item is scored (in a
-    brief context evenly spaced ones); items count by their masked tokens. Accuracy's floor is the share of held-out
-    tokens that are the commonest token of the training items.
+    Pitfalls. No likelihood: the nats of a token given both of its sides do not add up to those of a sequence, and do
+    not compare with a language model's. They compare between models with equal tokens only. Every held-out item is
+    scored (in a brief context evenly spaced ones); items count by their masked tokens. Accuracy's floor is the share of
+    held-out tokens that are the commonest token of the training items.
     """
 
     figures: ClassVar[dict[str, Direction]] = {

@@ -32,6 +32,9 @@ class Memorization(Metric):
     sought, not likeness), and of n-grams for texts and other token sequences: one less the share of a sample's n-grams
     that its nearest training item has. Every training item is looked at, a batch at a time; windows of a stream
     together with the next one, so that a copy across a border is seen whole.
+
+    Pitfalls. Short texts are in some training item by chance; what held-out items cut to the samples' lengths score is
+    beside it. Half of one item escapes it (`pasting` looks for that), and so do paraphrase and mirrored pictures.
     """
 
     class Config(Settings):

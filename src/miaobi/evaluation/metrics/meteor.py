@@ -74,7 +74,7 @@ class Meteor(Metric):
             "meteor",
             context.sample_stamp(),
             unit="METEOR, 0 to 1, averaged over samples",
-            signature=f"nltk:{version('nltk')}|alpha:0.9|beta:3|gamma:0.5|case:lc|stem:porter",
+            signature=f"nltk:{version('nltk')}|alpha:0.9|beta:3|gamma:0.5|case:lc|stem:porter|wordnet:{release}",
             detail={"wordnet": release, "tokenizer": "nltk.tokenize.NLTKWordTokenizer"},
         )
         return {"meteor": mean(context, values, floor, protocol)}

@@ -32,6 +32,8 @@ class Pasting(Metric):
     `memorization` asks the same of one training item, and half of one escapes it. Of texts and other token sequences, a
     paste has the n-grams of the nearest training item and of the one that has most of what is left. Of images, it is
     the upper or left half of one and the other half of another, halves compared on the features of near-copies.
+
+    Pitfalls. Three pieces escape it, and images cut anywhere but in the middle. Short texts are pastes by chance.
     """
 
     class Config(Settings):

@@ -51,6 +51,9 @@ class PosteriorReport(Metric):
     the logarithm of the number of items, which is its limit in the protocol. Collapse is near zero in all three.
     ``token_accuracy``, of token targets: the share of places at which the item that is decoded from the posterior's
     mean, the likeliest token every time, has the right token; its floor is that of another item's reconstruction.
+
+    Pitfalls. A latent that says much need not make good samples. The information is cut off at its limit, and one token
+    too many early in an item makes all later places wrong.
     """
 
     figures: ClassVar[dict[str, Direction]] = {

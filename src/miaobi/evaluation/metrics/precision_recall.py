@@ -23,6 +23,9 @@ class PrecisionRecall(Metric):
 
     An item lies among a set where it is no farther from some member than that member's k-th nearest neighbour is.
     The floor is real data against real data: the most that can be hoped for at this count, not one.
+
+    Pitfalls. One outlier reaches far and takes in what is around it (`density_coverage` does not have that). Both rise
+    with k and depend on the count. Copies of training items are precise.
     """
 
     class Config(Settings):

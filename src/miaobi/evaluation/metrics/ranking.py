@@ -31,7 +31,7 @@ class Ranks(Protocol):
 class Ranking(Metric):
     """The share of held-out pairs in the right order; a tie is half right. Chance, the floor, is a half.
 
-    For lists of graded items this is no NDCG: every pair counts alike, wherever in a list it stands.
+    Pitfall: for lists of graded items this is no NDCG: every pair counts alike, wherever in a list it stands.
     """
 
     figures: ClassVar[dict[str, Direction]] = {"pairs_in_order": Direction.HIGHER}

@@ -31,7 +31,8 @@ class Reconstruction(Metric):
 
     The ratio (PSNR, in decibels) is of the error averaged over items, so one item that comes back whole does not make
     it infinite; tables that average each item's own ratio show a little more. Every held-out item counts; in a brief
-    context evenly spaced ones. It says nothing about what a model makes of its own.
+    context evenly spaced ones. Pitfalls: blur costs little, a shift by one pixel much, and it says nothing about what a
+    model makes of its own.
     """
 
     figures: ClassVar[dict[str, Direction]] = {

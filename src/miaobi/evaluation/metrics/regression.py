@@ -27,6 +27,8 @@ class Regression(Metric):
     Every held-out item is estimated (in a brief context evenly spaced ones). The floor is what the median (or for R
     squared the mean) of the training items scores when it is always said; R squared is negative below that of the
     held-out mean.
+
+    Pitfall: R squared depends on how much the held-out numbers vary, so it does not compare between data sets.
     """
 
     figures: ClassVar[dict[str, Direction]] = {"absolute_error": Direction.LOWER, "r_squared": Direction.HIGHER}

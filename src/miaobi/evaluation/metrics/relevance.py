@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -13,7 +14,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import bootstrap
-from miaobi.evaluation.metrics._pairs import require_pairs, sources
+from miaobi.evaluation.metrics._pairs import require_pairs, require_source, sources
 from miaobi.evaluation.metrics._rouge_words import AnyScript
 from miaobi.evaluation.records import Direction, Score
 from miaobi.plugins import name_of
@@ -60,6 +61,7 @@ class Relevance(Metric):
         'ranking among others\' as Lowe et al. 2015, "The Ubuntu Dialogue Corpus"'
     )
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TOKENS})
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
 
     @classmethod
     def check(cls, family: Family, modality: Modality) -> None:
@@ -69,6 +71,9 @@ class Relevance(Metric):
         """
         super().check(family, modality)
         require_pairs(name_of(cls), family, modality)
+
+    def check_conditions(self, conditions: Mapping[str, Modality]) -> None:
+        require_source(self.config.source, conditions)
 
     def compute(self, context: Context) -> dict[str, Score]:
         """

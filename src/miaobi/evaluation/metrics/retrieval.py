@@ -32,6 +32,8 @@ class Retrieval(Metric):
 
     Every held-out item with a caption is asked once (in a brief context evenly spaced ones). The other captions are
     drawn by seed from the held-out items' distinct ones. Near means cosine; a tie is wrong.
+
+    Pitfall: it depends on how many captions there are to choose from, and on how unlike each other they are.
     """
 
     class Config(Settings):

@@ -28,9 +28,9 @@ class SampleBleu(Metric):
     """Forward BLEU, each sample against all held-out items; backward BLEU, each of these against all samples; and both.
 
     Samples that all say one good thing score high forward and low backward, noise low both ways; the harmonic mean asks
-    for quality and variety together. All three rise with the count and depend on the tokenizer, which the real texts
-    choose, so compare equal counts and signatures. The floor is what as many training items score in the samples'
-    place: samples copied from the training part reach it, which `memorization` tells.
+    for quality and variety together. Pitfalls: all three rise with the count and depend on the tokenizer, which the
+    real texts choose, so compare equal counts and signatures. The floor is what as many training items score in the
+    samples' place: samples copied from the training part reach it, which `memorization` tells.
     """
 
     figures: ClassVar[dict[str, Direction]] = dict.fromkeys(_UNITS, Direction.HIGHER)

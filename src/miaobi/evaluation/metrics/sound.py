@@ -47,7 +47,7 @@ class Sound(Metric):
     """Level, silence and clipping of the samples, and how far their average spectrum and modulation are from held-out
     items'.
 
-    Averages hide much: noise of the right spectrum has a small ``spectral_distance`` (and a large
+    Pitfalls. Averages hide much: noise of the right spectrum has a small ``spectral_distance`` (and a large
     ``modulation_distance``), and one good sample repeated has none at all; read them beside the kernel distance.
     """
 

@@ -33,7 +33,8 @@ class SoundControls(Metric):
 
     ``noise_kernel_distance``: white noise at each held-out item's own level. ``looped_kernel_distance``: quarter
     seconds of one training clip repeated to the item's length, from another place in the clip for each item, so that
-    they differ; the nearest of eight clips. A model that scores no better has not learnt to speak.
+    they differ; the nearest of eight clips. A model that scores no better has not learnt to speak. Pitfall: what is
+    better than both need not be speech.
     """
 
     figures: ClassVar[dict[str, Direction]] = {

@@ -36,6 +36,8 @@ class Statistics(Metric):
     1): content whose parts are right one by one but follow each other at random falls in one of them, and so does
     content that follows from step to step without keeping to anything. Noise is low in all, a constant item in most;
     samples copied from the training part reach the floor, which `memorization` tells.
+
+    Pitfall: what is said is not looked at, nor what is farther apart than sixteen words or two notes.
     """
 
     figures: ClassVar[dict[str, Direction]] = dict.fromkeys(

@@ -32,6 +32,8 @@ class Stylises(Protocol):
 class Style(Metric):
     """The model's own objective of held-out items, and its distances from their content and from the style.
 
+    Pitfall: a lower objective is nearer to the same features, which need not be what people take for the style.
+
     In the terms of the model's features, layers and weights, so two models compare only where these and the style are
     the same. ``detail.untouched`` is what the same items score as they are: a painter should be well below it in
     ``stylisation``. Whether a picture is a pleasure to see is not in any of them.

@@ -74,7 +74,8 @@ class Syntax(Metric):
             interval_method="95 %, Wilson",
             floor_method="the same share of the held-out items",
             floor_samples=context.count,
-            detail={"python": ".".join(platform.python_version_tuple()[:2]), "longest": self.config.longest},
+            signature=f"python:{'.'.join(platform.python_version_tuple()[:2])}",
+            detail={"longest": self.config.longest},
         )
         floor = self._right(context, context.real) / context.count
         return {"parses": Score(right / context.count, share(right, context.count), floor, protocol)}

@@ -37,9 +37,9 @@ class TwoSample(Metric):
     """The share of items that a classifier, trained on others, assigns to the right side: 0.5 where it sees nothing.
 
     The classifier is kernel ridge regression on labels: of a Gaussian kernel on the named features, or for texts and
-    other token sequences of the cosine of TF-IDF weighted n-grams, weights and width fitted inside each fold. Its
-    accuracy shows what such features show: a high one proves a difference, a low one proves nothing. Held-out item i
-    and the sample with its conditions are one pair: in one fold always, and p comes from exchanging the two, after
+    other token sequences of the cosine of TF-IDF weighted n-grams, weights and width fitted inside each fold. Pitfall:
+    its accuracy shows what such features show; a high one proves a difference, a low one proves nothing. Held-out item
+    i and the sample with its conditions are one pair: in one fold always, and p comes from exchanging the two, after
     which the classifiers are trained anew. Length alone is judged beside, for a difference of length is a cheap one.
     """
 

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from miaobi.errors import Unsupported
+from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.evaluation import check, score
 from miaobi.evaluation.metrics._passages import ends_of, gaps_of
 from miaobi.families.autoregressive import Autoregressive
 from miaobi.types import Samples
-from tests.evaluation.stand_ins import Sampler, context, data, digits, image, text
+from tests.evaluation.stand_ins import Sampler, context, data, digits, image, sentences, text
 
 FUNCTION = "def area(r):\n    if r < 0:\n        raise ValueError(r)\n    # round\n\n    s = r * r\n    return s * 3"
 OTHER = "def twice(x):\n    y = x + x\n    return y"
@@ -169,3 +169,10 @@ def test_pictures_are_refused() -> None:
     modality = image(digits(4))
     with pytest.raises(Unsupported, match="completion does not apply"):
         check(["completion"], Sampler(modality, digits(4)), modality)
+
+
+def test_texts_without_lines_to_take_are_refused() -> None:
+    lines = sentences(10)
+    modality = text(lines)
+    with pytest.raises(InvalidRecipe, match="lines of code"):
+        score(context(Sampler(modality, lines), data(modality, lines, lines)), ["completion"])

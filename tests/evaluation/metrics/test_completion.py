@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from miaobi.errors import Unsupported
+from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.evaluation import check, score
 from miaobi.evaluation.metrics._passages import ends_of, gaps_of
 from miaobi.families.autoregressive import Autoregressive
 from miaobi.types import Samples
-from tests.evaluation.stand_ins import Sampler, context, data, digits, image, text
+from tests.evaluation.stand_ins import Sampler, context, data, digits, image, sentences, text
 
 FUNCTION = "def area(r):\n    if r < 0:\n        raise ValueError(r)\n    # round\n\n    s = r * r\n    return s * 3"
 OTHER = "def twice(x):\n    y = x + x\n    return y"
@@ -155,17 +155,23 @@ def test_a_stop_string_ends_a_completion_and_is_left_out() -> None:
     assert found["infill_parse"].value == 1
 
 
-def test_families_that_fill_nothing_have_no_infills_and_short_texts_no_figures() -> None:
+def test_families_that_fill_nothing_have_no_infills() -> None:
     modality = text([FUNCTION, OTHER], max_length=300)
     plain = Writer(modality, lambda before: "\n    return y")
     plain.fills_any_length = False  # type: ignore[misc]
     assert not [
         name for name in score(context(plain, data(modality, [OTHER], [OTHER])), ["completion"]) if "fill" in name
     ]
-    assert score(context(plain, data(modality, ["x = y"], ["x = y"])), ["completion"]) == {}
 
 
 def test_pictures_are_refused() -> None:
     modality = image(digits(4))
     with pytest.raises(Unsupported, match="completion does not apply"):
         check(["completion"], Sampler(modality, digits(4)), modality)
+
+
+def test_texts_without_lines_to_take_are_refused() -> None:
+    lines = sentences(10)
+    modality = text(lines)
+    with pytest.raises(InvalidRecipe, match="lines of code"):
+        score(context(Sampler(modality, lines), data(modality, lines, lines)), ["completion"])

@@ -36,6 +36,7 @@ class Accuracy(Metric):
     )
     ability: ClassVar[type] = Predicting
     forms: ClassVar[frozenset[Form]] = frozenset({Form.LABEL})
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
 
     def compute(self, context: Context) -> dict[str, Score]:
         """

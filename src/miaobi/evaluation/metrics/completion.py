@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field as Value
 
+from miaobi.errors import InvalidRecipe
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import of_mean, share
 from miaobi.evaluation.metrics._pairs import require_text
@@ -76,7 +77,11 @@ class Completion(Metric):
         require_text(name_of(cls), modality)
 
     def compute(self, context: Context) -> dict[str, Score]:
-        """Of the texts from which code can be taken; infills where the family fills gaps of any length."""
+        """Of the texts from which code can be taken; infills where the family fills gaps of any length.
+
+        Raises:
+            InvalidRecipe: there are none.
+        """
         texts = [str(item) for item in context.real_items]
         scores: dict[str, Score] = {}
         if ends := _of_code(ends_of(texts, self.config.prompt_share)):
@@ -87,6 +92,12 @@ class Completion(Metric):
         if gaps and context.model.family.fills_any_length:
             judged = _Judged(self, context, "infill", gaps, filled(context, gaps))
             scores |= judged.parse() | judged.lines() | judged.exact()
+        if not scores:
+            raise InvalidRecipe(
+                "completion takes lines of code out of held-out texts",
+                given=f"{len(texts)} of them, none with lines to take",
+                cure="leave the metric out, or hold out texts of several lines",
+            )
         return scores
 
 

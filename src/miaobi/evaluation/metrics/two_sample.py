@@ -58,6 +58,7 @@ class TwoSample(Metric):
     }
     paper: ClassVar[str] = 'Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests"'
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR, Form.TOKENS})
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
 
     def compute(self, context: Context) -> dict[str, Score]:
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,22 +10,24 @@ from miaobi.errors import Incomparable, InvalidRecipe, Unsupported
 from miaobi.evaluation.charts import short
 from miaobi.evaluation.comparability import beyond_noise, require_comparable
 from miaobi.evaluation.metrics import find, resolve
-from miaobi.evaluation.metrics._copies import CUT
+from miaobi.evaluation.metrics._copies import BY_CHANCE
 from miaobi.evaluation.records import Direction, Score
 from miaobi.families import Sampling
 from miaobi.modalities import Modality
 from miaobi.types import Form
 
-COPIED_MARGIN = 0.1
-"""How far above its floor the share of copied samples, or of pasted ones, may surely be."""
-MOST_BY_CHANCE = 0.5
-"""Share of samples that may be copies because they are short."""
+COPIED_MARGIN = 0.01
+"""How far above what chance explains the share of copied samples, or of pasted ones, may surely be."""
+NEAR_MARGIN = 0.25
+"""How far above what chance explains the share of samples that are near a training item may surely be."""
+STITCHED = 0.5
+"""Share of what held-out items have outside long runs of the training data that samples may surely have inside them."""
 LONGEST_RUN = 2.0
 """How many times the held-out items' own the longest run copied from one training item may surely be."""
 LEAST_VARIETY = 0.5
 """Share of the held-out items' variety that samples of tokens need."""
-LEAST_RECALL = 0.25
-"""Share of real data's recall that samples of tensors need."""
+LEAST_COVERAGE = 0.5
+"""Share of real data's coverage that samples of tensors need."""
 
 Scores = Mapping[str, Score]
 
@@ -102,9 +104,10 @@ def quality_of(modality: Modality, wanted: str | None = None) -> str:
 
 def figures(modality: Modality, quality: str) -> list[str]:
     """Quality and what the gates look at, as metrics are asked for."""
-    spread = "diversity" if modality.shown.form is Form.TOKENS else "precision_recall"
-    pasting = ["pasting"] if modality.shown.form is Form.TOKENS or modality.shown.name == "image" else []
-    return list(dict.fromkeys([quality, spread, "memorization", *pasting]))
+    tokens = modality.shown.form is Form.TOKENS
+    spread = "diversity" if tokens else "density_coverage"
+    pasting = ["pasting"] if tokens or modality.shown.name == "image" else []
+    return list(dict.fromkeys([quality, spread, "memorization", *pasting, *(["stitching"] if tokens else [])]))
 
 
 def rank(scores: Mapping[str, Scores], shuffled: Score, quality: str) -> Ranking:
@@ -139,23 +142,22 @@ def failures(found: Scores, shuffled: Score, figure: str) -> list[str]:
 
 def rule(quality: str, tokens: bool) -> str:
     """The rule in words."""
-    run = (
-        f", and the run of it that stands in one training item is not surely longer than {LONGEST_RUN:g} times that of "
-        "held-out items (longest_copy)"
-        if tokens
-        else ""
+    runs = (
+        f"longest_copy is not more than {LONGEST_RUN:g} times that of held-out items; stitched_share, elements in long runs "
+        f"of any training items, takes no more than {STITCHED:.0%} of what is outside such runs in held-out items. "
     )
     variety = (
         f"at least {LEAST_VARIETY:.0%} of the held-out items' (distinct_4, and 100 less self_bleu)"
         if tokens
-        else f"at least {LEAST_RECALL:.0%} of what real data reaches (recall)"
+        else f"at least {LEAST_COVERAGE:.0%} of what real data reaches (coverage)"
     )
     return (
         f"Models are ranked by {quality} alone, and only those that pass every gate. "
-        "Memory: the share of samples nearer to a training item than all but a hundredth of held-out items are "
-        f"(copied_share) is not surely more than {COPIED_MARGIN:g} above its floor, nor is the share nearer to a paste "
-        "of two of them (pasted_share, where it is measured); both floors are at least what held-out items cut to the "
-        f"samples' lengths score, up to {MOST_BY_CHANCE:g}{run}; surely means by the near end of its 95 % interval. "
+        "Memory: surely, by the near end of a 95 % interval, copied_share, samples nearer to a training item than all but "
+        f"a hundredth of held-out items are, is not more than {COPIED_MARGIN:g} above chance; nor is pasted_share, nearer "
+        f"to a paste of two, where it is measured; near_share, nearer than all but a twentieth, not {NEAR_MARGIN:g} above; "
+        "chance is the far end of what held-out items of the samples' lengths score. "
+        f"{runs if tokens else ''}"
         f"Variety: {variety}. "
         f"Order: {quality} is better than that of shuffled training items, beyond noise. "
         "A model's rank is one more than the number of ranked models that are better beyond noise: models whose 95 % "
@@ -164,24 +166,39 @@ def rule(quality: str, tokens: bool) -> str:
 
 
 def _copies(found: Scores) -> list[str]:
-    share, pasted, run = (found.get(name) for name in ("copied_share", "pasted_share", "longest_copy"))
-    if share is None or share.floor is None:
+    if not {"copied_share", "near_share"} <= found.keys() or found["copied_share"].floor is None:
         return ["memorization was not measured"]
-    limits = [("copies", "copied_share", share, _by_chance(share, share.floor) + COPIED_MARGIN)]
-    if pasted is not None and pasted.floor is not None:
-        limits.append(("cuts and pastes", "pasted_share", pasted, _by_chance(pasted, pasted.floor) + COPIED_MARGIN))
-    if run is not None and run.floor is not None:
-        limits.append(("copies long runs", "longest_copy", run, LONGEST_RUN * run.floor))
+    limits = {name: limit(found[name]) for name, limit in _LIMITS.items() if name in found}
     return [
-        f"{what}: {name} {short(score.value)}, of real data {short(score.floor or 0.0)}"
-        for what, name, score, limit in limits
-        if not _near_end(score) <= limit
+        f"{_WRONGS[name]}: {name} {short(found[name].value)}, of real data {short(found[name].floor or 0.0)}"
+        for name, most in limits.items()
+        if not _near_end(found[name]) <= most
     ]
 
 
-def _by_chance(share: Score, floor: float) -> float:
-    """What real data scores, also where it is cut to the samples' lengths: short samples are copies by chance."""
-    return max(floor, min(MOST_BY_CHANCE, float(share.protocol.get("detail", {}).get(CUT, 0.0))))
+def _by_chance(margin: float) -> Callable[[Score], float]:
+    return lambda share: float(share.protocol.get("detail", {}).get(BY_CHANCE, share.floor or 0.0)) + margin
+
+
+def _of_the_rest(stitched: Score) -> float:
+    floor = stitched.floor or 0.0
+    return floor + STITCHED * (1 - floor)
+
+
+_LIMITS: Mapping[str, Callable[[Score], float]] = {
+    "copied_share": _by_chance(COPIED_MARGIN),
+    "near_share": _by_chance(NEAR_MARGIN),
+    "pasted_share": _by_chance(COPIED_MARGIN),
+    "longest_copy": lambda run: LONGEST_RUN * (run.floor or 0.0),
+    "stitched_share": _of_the_rest,
+}
+_WRONGS = {
+    "copied_share": "copies",
+    "near_share": "copies with changes",
+    "pasted_share": "cuts and pastes",
+    "longest_copy": "copies long runs",
+    "stitched_share": "stitches runs together",
+}
 
 
 def _near_end(score: Score) -> float:
@@ -189,8 +206,8 @@ def _near_end(score: Score) -> float:
 
 
 def _variety(found: Scores) -> list[str]:
-    if "recall" in found:
-        return [_too_little("recall", found["recall"].value, found["recall"].floor, LEAST_RECALL)]
+    if "coverage" in found:
+        return [_too_little("coverage", found["coverage"].value, found["coverage"].floor, LEAST_COVERAGE)]
     if "distinct_4" not in found or "self_bleu" not in found:
         return ["diversity was not measured"]
     distinct, alike = found["distinct_4"], found["self_bleu"]

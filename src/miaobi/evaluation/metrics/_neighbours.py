@@ -37,14 +37,36 @@ def kth_nearest(points: np.ndarray, k: int) -> np.ndarray:
 
 def nearest(queries: np.ndarray, batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Each query's smallest distance to the vectors of ``batches`` and that vector's position among them all."""
-    best = np.full(len(queries), np.inf)
-    where = np.zeros(len(queries), dtype=np.int64)
+    found, where = two_nearest(queries, batches)
+    return found[:, 0], where
+
+
+def two_nearest(queries: np.ndarray, batches: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Each query's two smallest distances ``[n, 2]`` to the vectors of ``batches``, and the nearest one's position.
+
+    Of a single vector the second distance is infinite; of equally near ones the first counts as the nearest.
+    """
+    best = torch.full((len(queries), 2), torch.inf, dtype=torch.float64)
+    where = torch.zeros(len(queries), dtype=torch.int64)
     offset = 0
-    for batch in batches:
+    for batch in _larger(batches):
         for rows, block in distances(queries, batch):
-            smallest, column = (found.numpy() for found in block.min(1))
-            closer = smallest < best[rows]
-            best[rows] = np.where(closer, smallest, best[rows])
-            where[rows] = np.where(closer, column + offset, where[rows])
+            smallest, column = block.min(1)
+            block.scatter_(1, column[:, None], torch.inf)
+            merged = torch.cat([best[rows], smallest[:, None], block.amin(1, keepdim=True)], dim=1)
+            where[rows] = torch.where(smallest < best[rows, 0], column + offset, where[rows])
+            best[rows] = merged.sort(1).values[:, :2]
         offset += len(batch)
-    return best, where
+    return best.numpy(), where.numpy()
+
+
+def _larger(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same vectors, many at a time: a product of matrices is fast for large ones only."""
+    held: list[np.ndarray] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(map(len, held)) >= _ROWS:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)

@@ -29,8 +29,46 @@ def one_line(text: str) -> str:
 
 
 def elements(modality: Modality, array: np.ndarray) -> Sequence[str]:
-    """What copies are looked for in: a text's characters, or token ids."""
-    return str(modality.decode(array)) if is_text(modality) else [str(token) for token in array.tolist()]
+    """What copies are looked for in, so that what changes no figure of quality hides none.
+
+    A text's letters and digits, of one width and case; how each note of music follows the last one of its voice, so
+    that a transposed copy is one; else token ids.
+    """
+    if is_text(modality):
+        return letters(modality.decode(array))
+    return steps(modality.decode(array)) if modality.name == "music" else [str(token) for token in array.tolist()]
+
+
+def letters(text: str) -> str:
+    """Letters, marks and digits (Unicode NFKC, case folded); of a text without any, all but its blanks."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    kept = "".join(one for one in folded if unicodedata.category(one)[0] in "LMN")
+    return kept or "".join(folded.split())
+
+
+def steps(piece: Any) -> list[str]:
+    """Of every note, voice by voice: semitones from the one before, octaves apart, and its length in 16ths."""
+    found = []
+    for track in piece.tracks:
+        notes = track.notes.numpy()
+        order = np.lexsort((-notes["pitch"].astype(np.int64), notes["time"]))
+        pitch = notes["pitch"].astype(np.int64)[order]
+        lengths = np.rint(notes["duration"][order] * (4 / piece.ticks_per_quarter)).astype(np.int64)
+        rises = np.diff(pitch, prepend=pitch[:1]) % 12
+        found += [f"{rise}:{length}" for rise, length in zip(rises.tolist(), lengths.tolist(), strict=True)]
+    return found
+
+
+def kind_of_elements(modality: Modality) -> str:
+    """What `elements` are, in words."""
+    if is_text(modality):
+        return "letters and digits"
+    return "notes, each by its interval and length" if modality.name == "music" else "tokens"
+
+
+def order_of(modality: Modality, real: Sequence[np.ndarray]) -> int:
+    """How many elements in a row say something: three of a script whose letters are words, else five."""
+    return 3 if is_text(modality) and tokenizer_of(modality, [modality.decode(a) for a in real]) == "char" else 5
 
 
 def is_text(modality: Modality) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from pydantic import Field as Value
 
 from miaobi.evaluation import extractors
 from miaobi.evaluation.metrics._base import Metric
-from miaobi.evaluation.metrics._copies import CUT, cut_to, floor_of, training_arrays, training_sequences
+from miaobi.evaluation.metrics._copies import BY_CHANCE, Judged, Lengths, judge, training_arrays, training_sequences
 from miaobi.evaluation.metrics._intervals import of_mean, share
-from miaobi.evaluation.metrics._neighbours import nearest
+from miaobi.evaluation.metrics._neighbours import two_nearest
 from miaobi.evaluation.metrics._overlap import Overlap, longest_common
-from miaobi.evaluation.metrics._words import bound_to_tokens, elements, is_text
+from miaobi.evaluation.metrics._words import bound_to_tokens, elements, kind_of_elements, order_of
 from miaobi.evaluation.records import Direction, Pair, Protocol, Score
 from miaobi.modalities import Item
 from miaobi.types import Form, Settings
@@ -28,31 +28,37 @@ if TYPE_CHECKING:
 class Memorization(Metric):
     """The share of samples nearer to their nearest training item than all but a hundredth of held-out items are.
 
-    About 0.01 (the floor is measured) where nothing is memorised. Distances are of pixels for images (near-copies are
-    sought, not likeness), and of n-grams for texts and other token sequences: one less the share of a sample's n-grams
-    that its nearest training item has. Every training item is looked at, a batch at a time; windows of a stream
+    About 0.01 (the floor is measured) where nothing is memorised; ``near_share`` asks the same of a twentieth, and is
+    high where all is copied with changes. Of texts and music a distance is one less the share of a sample's n-grams
+    that its nearest training item has: n-grams of letters and digits (case, blanks and marks hide no copy), or of notes
+    by interval and length (transposing hides none); short samples are measured by held-out items cut to their length.
+    Of images it is of pixels, and beside it counts how much nearer the nearest training item is than the next one,
+    which noise and fading leave alone. Every training item is looked at, a batch at a time; windows of a stream
     together with the next one, so that a copy across a border is seen whole.
 
-    Pitfalls. Short texts are in some training item by chance; what held-out items cut to the samples' lengths score is
-    beside it. Half of one item escapes it (`pasting` looks for that), and so do paraphrase and mirrored pictures.
+    Pitfalls. Half of one item escapes it (`pasting` and `stitching` look for that), and so do paraphrase, moved and
+    mirrored pictures, and changed copies of a picture that the training data holds twice.
     """
 
     class Config(Settings):
         """The metric's options."""
 
         percentile: float = Value(1.0, gt=0, lt=50, description="of held-out distances; below it counts as copied")
-        order: int = Value(
-            5, ge=1, le=50, description="n-gram order for token sequences: characters of a text, or tokens"
+        near: float = Value(5.0, gt=0, lt=50, description="of held-out distances; below it counts as near")
+        order: int | None = Value(
+            None, ge=1, le=50, description="of n-grams; default: 5, of scripts without blanks between words 3"
         )
         pairs: int = Value(8, ge=0, le=100, description="nearest pairs kept for the report")
 
     figures: ClassVar[dict[str, Direction]] = {
         "copied_share": Direction.LOWER,
+        "near_share": Direction.LOWER,
         "training_distance": Direction.NEITHER,
         "longest_copy": Direction.NEITHER,
     }
     paper: ClassVar[str] = (
-        'nearest-neighbour test after Meehan et al. 2020, "A Non-Parametric Test to Detect Data-Copying"'
+        'nearest-neighbour test after Meehan et al. 2020, "A Non-Parametric Test to Detect Data-Copying"; nearest '
+        'against second-nearest as Lowe 2004, "Distinctive Image Features from Scale-Invariant Keypoints"'
     )
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR, Form.TOKENS})
     libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
@@ -65,39 +71,36 @@ class Memorization(Metric):
             extractors.choose(modality.shown.copy_extractor, modality)
 
     def compute(self, context: Context) -> dict[str, Score]:
-        """``copied_share``, mean ``training_distance``, and of token sequences mean ``longest_copy`` in elements."""
+        """The shares, mean ``training_distance``, and of token sequences mean ``longest_copy`` in elements."""
         found = _sequences(context, self.config.order) if context.modality.form is Form.TOKENS else _vectors(context)
-        held, generated = found.distances[: context.count], found.distances[context.count :]
-        scores = {"copied_share": self._share(context, held, generated, found)}
-        scores["training_distance"] = self._mean(context, "training_distance", held, generated, found)
+        scores = {
+            figure: self._share(context, figure, percentile, found)
+            for figure, percentile in (("copied_share", self.config.percentile), ("near_share", self.config.near))
+        }
+        scores["training_distance"] = self._mean(context, "training_distance", found.distances[:, 0], found)
         if found.copies is not None:
-            halves = found.copies[: context.count], found.copies[context.count :]
-            scores["longest_copy"] = self._mean(context, "longest_copy", *halves, found)
+            scores["longest_copy"] = self._mean(context, "longest_copy", found.copies, found)
         return scores
 
-    def _share(self, context: Context, held: np.ndarray, generated: np.ndarray, found: _Found) -> Score:
-        limit = float(np.percentile(held, self.config.percentile))
-        copied = int((generated <= limit).sum())
-        protocol = self._protocol(context, "copied_share", found) | Protocol(
+    def _share(self, context: Context, figure: str, percentile: float, found: _Found) -> Score:
+        judged = found.judge(context.count, percentile)
+        copied = int(judged.copied.sum())
+        protocol = self._protocol(context, figure, found) | Protocol(
             interval_method="95 %, Wilson, given the held-out items",
-            floor_method="held-out items against the limit of the other half of them, both ways",
+            floor_method="held-out items, cut to the samples' lengths, against the limit of the other half of them",
             detail={
-                "percentile": self.config.percentile,
-                "limit": limit,
+                "percentile": percentile,
+                "limits": {str(length): limit for length, limit in judged.limits.items()},
                 "training_items": found.training,
-                **({} if found.cut is None else {CUT: float((found.cut <= limit).mean())}),
+                BY_CHANCE: judged.by_chance,
             },
         )
-        pairs = self._pairs(context, generated, found)
-        return Score(
-            copied / len(generated),
-            share(copied, len(generated)),
-            floor_of(held, self.config.percentile),
-            protocol,
-            pairs,
-        )
+        pairs = self._pairs(context, found) if figure == "copied_share" else ()
+        interval = share(copied, len(judged.copied))
+        return Score(copied / len(judged.copied), interval, judged.floor, protocol, pairs)
 
-    def _mean(self, context: Context, figure: str, held: np.ndarray, generated: np.ndarray, found: _Found) -> Score:
+    def _mean(self, context: Context, figure: str, values: np.ndarray, found: _Found) -> Score:
+        held, generated = values[: context.count], values[context.count : 2 * context.count]
         protocol = self._protocol(context, figure, found) | Protocol(
             interval_method="95 %, Student's t over samples",
             floor_method="the same figure of the held-out items",
@@ -113,7 +116,8 @@ class Memorization(Metric):
             floor_samples=context.count,
         )
 
-    def _pairs(self, context: Context, generated: np.ndarray, found: _Found) -> tuple[Pair, ...]:
+    def _pairs(self, context: Context, found: _Found) -> tuple[Pair, ...]:
+        generated = found.distances[context.count : 2 * context.count, 0]
         order = np.argsort(generated, kind="stable")[: self.config.pairs].tolist()
         items = [_training_item(context, int(found.where[context.count + i])) for i in order]
         return tuple(
@@ -123,16 +127,25 @@ class Memorization(Metric):
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """Of held-out items, then of generated ones: distance to the nearest training item, and its row; ``cut``: distances
-    of the former cut to the lengths of the latter.
+    """Of held-out items, of generated ones, and of the former cut to the lengths of the latter: distances ``[n, k]``.
+
+    ``where``: the row of the training item that is nearest by the first; ``most``: a distance of what shares nothing.
     """
 
     distances: np.ndarray
     where: np.ndarray
     training: int
     protocol: Protocol
+    lengths: Lengths | None = None
     copies: np.ndarray | None = None
-    cut: np.ndarray | None = None
+    most: float = np.inf
+
+    def judge(self, count: int, percentile: float) -> Judged:
+        """Which of ``count`` samples are nearer than that percentile of held-out items."""
+        held, generated, cut = np.split(self.distances, [count, 2 * count])
+        if self.lengths is None:
+            return judge(generated, np.zeros(count), {0: held}, percentile, self.most)
+        return judge(generated, self.lengths.of_samples, self.lengths.split(cut), percentile, self.most)
 
 
 def _vectors(context: Context) -> _Found:
@@ -140,33 +153,42 @@ def _vectors(context: Context) -> _Found:
     queries = np.concatenate([extractor(context.real_items), extractor(context.generated_items)])
     train = context.prepared.train
     batches = (extractor(items) for _, items in context.decoded(train, range(len(train))))
-    distances, where = nearest(queries, batches)
+    near, where = two_nearest(queries, batches)
+    # A copy has nought in both; where two training items are equal, the first alone tells.
+    ratio = np.divide(near[:, 0], near[:, 1], out=np.zeros(len(near)), where=near[:, 1] > 0)
     protocol = Protocol(
         extractor=extractor.name,
         extractor_hash=extractor.hash,
         preprocessing=extractor.preprocessing,
-        unit="Euclidean distance of features",
+        unit="Euclidean distance of features; copies also by its ratio to that of the second-nearest item",
     )
-    return _Found(distances, where, len(train), protocol)
+    return _Found(np.stack([near[:, 0], ratio], axis=1), where, len(train), protocol)
 
 
-def _sequences(context: Context, order: int) -> _Found:
+def _sequences(context: Context, order: int | None) -> _Found:
     modality = context.modality
+    order = order or order_of(modality, context.real)
     queries = [elements(modality, array) for array in [*context.real, *context.generated]]
-    cut = cut_to(queries[: context.count], queries[context.count :])
-    distances, where = Overlap([*queries, *cut], order).nearest(training_sequences(context))
+    lengths = Lengths.of(queries[: context.count], queries[context.count :])
+    distances, where = Overlap([*queries, *lengths.sequences], order).nearest(training_sequences(context))
     longest = [
         longest_common(query, elements(modality, _training_array(context, int(row))))
         for query, row in zip(queries, where[: len(queries)], strict=True)
     ]
-    kind = "characters" if is_text(modality) else "tokens"
+    kind = kind_of_elements(modality)
     protocol = Protocol(unit=f"{order}-grams of {kind}; longest_copy in {kind}")
-    halves = distances[: len(queries)], distances[len(queries) :]
-    copies = np.array(longest, dtype=np.float64)
-    return _Found(halves[0], where, len(context.prepared.train), protocol, copies, halves[1])
+    return _Found(
+        distances[:, None],
+        where,
+        len(context.prepared.train),
+        protocol,
+        lengths,
+        np.array(longest, dtype=np.float64),
+        most=1.0,
+    )
 
 
-def _training_array(context: Context, row: int) -> np.ndarray:
+def _training_array(context: Context, row: int) -> Any:
     return training_arrays(context, [row])[0]
 
 

@@ -11,11 +11,11 @@ from pydantic import Field as Value
 from miaobi.errors import Unsupported
 from miaobi.evaluation import extractors
 from miaobi.evaluation.metrics._base import Metric
-from miaobi.evaluation.metrics._copies import CUT, cut_to, floor_of, training_sequences
+from miaobi.evaluation.metrics._copies import BY_CHANCE, Judged, Lengths, judge, training_sequences
 from miaobi.evaluation.metrics._intervals import share
 from miaobi.evaluation.metrics._neighbours import nearest
 from miaobi.evaluation.metrics._overlap import Overlap
-from miaobi.evaluation.metrics._words import bound_to_tokens, elements, is_text
+from miaobi.evaluation.metrics._words import bound_to_tokens, elements, kind_of_elements, order_of
 from miaobi.evaluation.records import Direction, Protocol, Score
 from miaobi.modalities import Item
 from miaobi.types import Form, Settings
@@ -40,8 +40,8 @@ class Pasting(Metric):
         """The metric's options."""
 
         percentile: float = Value(1.0, gt=0, lt=50, description="of held-out distances; below it counts as pasted")
-        order: int = Value(
-            5, ge=1, le=50, description="n-gram order for token sequences: characters of a text, or tokens"
+        order: int | None = Value(
+            None, ge=1, le=50, description="of n-grams; default: 5, of scripts without blanks between words 3"
         )
 
     figures: ClassVar[dict[str, Direction]] = {"pasted_share": Direction.LOWER}
@@ -65,38 +65,40 @@ class Pasting(Metric):
 
     def compute(self, context: Context) -> dict[str, Score]:
         if context.modality.form is Form.TOKENS:
-            distances, found = _sequences(context, self.config.order)
+            judged, found = _sequences(context, self.config.order, self.config.percentile)
         else:
-            distances, found = _images(context)
-        held, generated, cut = np.split(distances, [context.count, 2 * context.count])
-        limit = float(np.percentile(held, self.config.percentile))
-        pasted = int((generated <= limit).sum())
+            judged, found = _images(context, self.config.percentile)
+        pasted = int(judged.copied.sum())
         protocol = self.stamp(
             "pasted_share",
             context.sample_stamp() | found,
             tokenizer_bound=bound_to_tokens(context.modality),
             interval_method="95 %, Wilson, given the held-out items",
-            floor_method="held-out items against the limit of the other half of them, both ways",
+            floor_method="held-out items, cut to the samples' lengths, against the limit of the other half of them",
             floor_samples=context.count,
             detail={
-                "limit": limit,
+                "limits": {str(length): limit for length, limit in judged.limits.items()},
                 "training_items": len(context.prepared.train),
-                **({CUT: float((cut <= limit).mean())} if len(cut) else {}),
+                BY_CHANCE: judged.by_chance,
             },
         )
-        floor = floor_of(held, self.config.percentile)
-        return {"pasted_share": Score(pasted / len(generated), share(pasted, len(generated)), floor, protocol)}
+        interval = share(pasted, len(judged.copied))
+        return {"pasted_share": Score(pasted / len(judged.copied), interval, judged.floor, protocol)}
 
 
-def _sequences(context: Context, order: int) -> tuple[np.ndarray, Protocol]:
-    queries = [elements(context.modality, array) for array in [*context.real, *context.generated]]
-    kind = "characters" if is_text(context.modality) else "tokens"
-    cut = cut_to(queries[: context.count], queries[context.count :])
-    found = Overlap([*queries, *cut], order).pasted(lambda: training_sequences(context))
-    return found, Protocol(unit=f"{order}-grams of {kind} in neither of two training items")
+def _sequences(context: Context, order: int | None, percentile: float) -> tuple[Judged, Protocol]:
+    order = order or order_of(context.modality, context.real)
+    held, generated = (
+        [elements(context.modality, array) for array in side] for side in (context.real, context.generated)
+    )
+    lengths = Lengths.of(held, generated)
+    found = Overlap([*generated, *lengths.sequences], order).pasted(lambda: training_sequences(context))
+    samples, cut = np.split(found[:, None], [len(generated)])
+    judged = judge(samples, lengths.of_samples, lengths.split(cut), percentile, most=1.0)
+    return judged, Protocol(unit=f"{order}-grams of {kind_of_elements(context.modality)} in neither of two items")
 
 
-def _images(context: Context) -> tuple[np.ndarray, Protocol]:
+def _images(context: Context, percentile: float) -> tuple[Judged, Protocol]:
     extractor = extractors.choose(context.modality.copy_extractor, context.modality)
     queries = [*context.real_items, *context.generated_items]
     squares = []
@@ -109,7 +111,9 @@ def _images(context: Context) -> tuple[np.ndarray, Protocol]:
         preprocessing=f"cut in two halves; then {extractor.preprocessing}",
         unit="Euclidean distance of features of both halves together, the smaller of two ways to cut",
     )
-    return np.sqrt(np.minimum(squares[0], squares[1])), protocol
+    distances = np.sqrt(np.minimum(squares[0], squares[1]))[:, None]
+    held, generated = np.split(distances, 2)
+    return judge(generated, np.zeros(len(generated)), {0: held}, percentile), protocol
 
 
 def _features(context: Context, axis: int, last: int) -> Iterator[np.ndarray]:

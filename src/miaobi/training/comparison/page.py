@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from miaobi.training.comparison.rows import Row
 
 _LIKELIHOODS = ("bits_per_byte", "bits_per_dimension", "bits_per_event")
-_DIVERSITY = ("distinct_4", "self_bleu", "recall")
-_COPIES = ("copied_share", "pasted_share", "longest_copy")
+_DIVERSITY = ("distinct_4", "self_bleu", "coverage")
+_COPIES = ("copied_share", "near_share", "pasted_share", "longest_copy", "stitched_share")
 _REAL, _SHUFFLED = "real data", "shuffled training items"
 
 

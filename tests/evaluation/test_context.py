@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miaobi import modalities
 from miaobi.errors import Diverged, InvalidRecipe, Unsupported
-from miaobi.evaluation import score
+from miaobi.evaluation import extractors, score
 from miaobi.evaluation.context import chunks, rows_of, spaced
 from miaobi.sampling.noise import seeds_of
 from miaobi.types import Form, Samples, Spec
@@ -114,8 +115,8 @@ def test_bad_requests_are_refused() -> None:
         context(family, prepared, count=0)
     with pytest.raises(InvalidRecipe, match="warmth"):
         context(family, prepared, controls={"warmth": 1})
-    with pytest.raises(Unsupported, match="text has no feature extractor"):
-        score(context(family, prepared, extractor=None), ["kernel_distance"])
+    with pytest.raises(Unsupported, match="music has no feature extractor"):
+        extractors.choose(None, modalities.create("music"))
     with pytest.raises(Unsupported, match="does not take text"):
         score(context(family, prepared, extractor="pixels"), ["kernel_distance"])
 

@@ -1,7 +1,6 @@
 """Named feature extractors for distribution distances; a file is an extractor, the file name is its name.
 
-Images have `pixels` and `efficientnet_lite0`. Features of music, speech or text go in one new file here, named by the
-modality's ``extractor``.
+A modality's ``extractor`` names its default. Features of anything else go in one new file here.
 """
 
 from __future__ import annotations

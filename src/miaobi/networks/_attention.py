@@ -22,9 +22,9 @@ BLOCK = 128
 class Look(StrEnum):
     """What the positions of an attention see."""
 
-    BACK = "itself and what stands before it"
-    AROUND = "the whole sequence"
-    ACROSS = "what the network reads"
+    BACK = "itself and what is before it"
+    AROUND = "all of the sequence"
+    ACROSS = "what is read"
 
 
 @runtime_checkable

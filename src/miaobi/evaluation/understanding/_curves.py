@@ -11,7 +11,6 @@ from miaobi.evaluation.charts import short
 
 _WIDTH, _HEIGHT = 560, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 16, 14, 46
-_TICKS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +62,23 @@ def _mark(point: Point, x: float, down: Callable[[float], float]) -> str:
 
 def _axes(low: float, high: float, down: Callable[[float], float], places: Sequence[tuple[float, str]]) -> str:
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
-    values = [low + (high - low) * i / (_TICKS - 1) for i in range(_TICKS)]
     rows = "".join(
         f'<path class="axis" d="M{_LEFT} {down(value):.1f}H{right}"></path>'
         f'<text x="{_LEFT - 6}" y="{down(value) + 3:.1f}" text-anchor="end">{value:.3g}</text>'
-        for value in values
+        for value in ticks(low, high)
     )
     columns = "".join(
         f'<text x="{x:.1f}" y="{bottom + 16}" text-anchor="middle">{escape(label)}</text>' for x, label in places
     )
     return f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}" fill="none"></path>{rows}{columns}'
+
+
+def ticks(low: float, high: float) -> list[float]:
+    """Round numbers from ``low`` to ``high``, at most six of them."""
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
+    return [i * step for i in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:

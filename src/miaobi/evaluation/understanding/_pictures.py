@@ -14,7 +14,7 @@ from PIL import Image
 from miaobi.evaluation.charts import short
 
 _WARM, _COLD = (200, 62, 38), (38, 110, 190)
-_CELL, _LETTER = 15, 6.2
+_CELL, _LETTER = 11, 5.4
 _LONGEST_LABEL = 12
 
 
@@ -51,8 +51,15 @@ def source(png: bytes) -> str:
     return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"
 
 
-def heat_map(values: np.ndarray, rows: Sequence[Word], columns: Sequence[Word], title: str, across: str = "") -> str:
-    """A ``figure`` of ``values [rows, columns]`` with a label a row and a column, and its largest value.
+def heat_map(
+    values: np.ndarray,
+    rows: Sequence[Word],
+    columns: Sequence[Word],
+    title: str,
+    across: str = "",
+    largest: float | None = None,
+) -> str:
+    """A ``figure`` of ``values [rows, columns]`` with a label a row and a column.
 
     Args:
         values: finite numbers.
@@ -60,8 +67,9 @@ def heat_map(values: np.ndarray, rows: Sequence[Word], columns: Sequence[Word], 
         columns: along the top.
         title: what it is, with its unit.
         across: what rows and columns are.
+        largest: what is opaque; default: the largest of them.
     """
-    largest = float(np.abs(values).max(initial=0))
+    largest = float(np.abs(values).max(initial=0)) if largest is None else largest
     left, top = (10 + _LETTER * 1.3 * max(_width(word.label) for word in side) for side in (rows, columns))
     width, height = left + _CELL * len(columns) + 8, top + _CELL * len(rows) + 6
     marks = [_row_label(word, left - 5, top + _CELL * (i + 0.72)) for i, word in enumerate(rows)]
@@ -72,7 +80,7 @@ def heat_map(values: np.ndarray, rows: Sequence[Word], columns: Sequence[Word], 
         f'<rect x="{left:.1f}" y="{top:.1f}" width="{_CELL * len(columns)}" height="{_CELL * len(rows)}" fill="none" '
         'class="axis"></rect>'
     )
-    caption = f"{title}; the densest is {short(largest)}{f'; {across}' if across else ''}"
+    caption = f"{title}; opaque is {short(largest)}{f'; {across}' if across else ''}"
     return (
         f'<figure class="card" style="max-width:{width + 30:.0f}px"><svg viewBox="0 0 {width:.0f} {height:.0f}" '
         f'role="img" aria-label="{escape(caption)}" style="width:{width:.0f}px">{image}{"".join(marks)}</svg>'
@@ -113,7 +121,7 @@ def grid(cells: Sequence[str], width: str = "20rem") -> str:
 
 def paragraph(text: str, faint: bool = False) -> str:
     """A paragraph of plain text."""
-    return f"<p{' class=note' if faint else ''}>{escape(text)}</p>".replace("class=note", 'class="note"')
+    return f'<p class="note">{escape(text)}</p>' if faint else f"<p>{escape(text)}</p>"
 
 
 def heading(text: str) -> str:
@@ -123,7 +131,11 @@ def heading(text: str) -> str:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A table inside a section; numbers on the right."""
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    numbers = [any(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
+    head = "".join(
+        f'<th class="{"number" if number else ""}">{escape(name)}</th>'
+        for name, number in zip(header, numbers, strict=True)
+    )
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
@@ -151,8 +163,8 @@ def _width(label: str) -> float:
 
 
 def _row_label(word: Word, x: float, y: float) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="end">{escape(word.label)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="end" style="font-size:9px">{escape(word.label)}</text>'
 
 
 def _column_label(word: Word, x: float, y: float) -> str:
-    return f'<text transform="translate({x:.1f} {y:.1f}) rotate(-90)">{escape(word.label)}</text>'
+    return f'<text transform="translate({x:.1f} {y:.1f}) rotate(-90)" style="font-size:9px">{escape(word.label)}</text>'

@@ -26,8 +26,8 @@ from miaobi.networks import Look, ReadingNetwork
 from miaobi.sampling.noise import seeds_of
 from miaobi.types import Batch, Form
 
-_HELD, _MADE = 3, 2
-_SHOWN = 48
+_HELD, _MADE = 2, 2
+_SHOWN = 40
 """Tokens of a map along each side: more cannot be read."""
 _CAUTION = (
     "Attention is not explanation: other weights often give the same prediction (Jain and Wallace 2019, “Attention is "
@@ -167,18 +167,28 @@ def _maps(stack: _Stack) -> str:
     cut = len(rows) < len(stack.rows) or len(columns) < len(stack.columns)
     across = "rows look, columns are looked at" + (f"; the first {_SHOWN} tokens of it" if cut else "")
     mean = torch.stack([weights.mean(0) for weights in stack.weights]).mean(0)
-    title = f"{stack.role}, {stack.looks.value}: the mean of {len(stack.weights)} layers and their heads"
-    cards = [pictures.heat_map(_cut(mean), rows, columns, title, across)]
+    depth = f"{len(stack.weights)} layer{'s' if len(stack.weights) > 1 else ''}"
+    title = f"{stack.role}, looking at {stack.looks.value}: mean over {depth} and their heads"
+    cards = [pictures.heat_map(_cut(mean), rows, columns, title, across, _scale(stack, mean))]
     if stack.looks is not Look.ACROSS:
-        name = f"{stack.role}, {stack.looks.value}: rollout through {len(stack.weights)} layers"
-        cards.append(pictures.heat_map(_cut(rollout(stack.weights)), rows, columns, name, across))
+        flow = rollout(stack.weights)
+        name = f"{stack.role}, looking at {stack.looks.value}: rollout through {depth}"
+        cards.append(pictures.heat_map(_cut(flow), rows, columns, name, across, _scale(stack, flow)))
     each = [
         (f"layer {layer + 1}, head {head + 1}", _cut(weights[head]))
         for layer, weights in enumerate(stack.weights)
         for head in range(len(weights))
     ]
     beside = f'<div style="display:flex;flex-wrap:wrap;gap:.8rem">{"".join(cards)}</div>'
-    return beside + pictures.small_maps(each, f"Each of {len(each)} heads of {stack.role}, {stack.looks.value}")
+    return beside + pictures.small_maps(
+        each, f"Each of {len(each)} heads of {stack.role}, looking at {stack.looks.value}"
+    )
+
+
+def _scale(stack: _Stack, weights: Tensor) -> float:
+    """The largest weight that is shown, but for a first position that can see nothing else than itself."""
+    shown = _cut(weights)
+    return float(shown[1:].max() if stack.looks is Look.BACK and len(shown) > 1 else shown.max())
 
 
 def _cut(weights: Tensor) -> np.ndarray:

@@ -110,7 +110,7 @@ def _by_place(context: Context, rows: Sequence[int], longest: int) -> list[tuple
 def _cut_body(steps: Sequence[int], found: Sequence[Bits], gains: Sequence[Bits], column: int) -> str:
     points = [Point(n, one.value, one.interval, str(n)) for n, one in zip(steps, found, strict=True)]
     unit = "tokens" if column == 1 else f"tokens, {column} a column"
-    chart = curve(points, "The same tokens under cut contexts", f"tokens of context ({unit})", "bits a token")
+    chart = curve(points, "The same tokens under cut contexts", f"context ({unit})", "bits a token")
     rows = [
         (n, one.value, _interval(one), gain.value if gain else "", _interval(gain) if gain else "")
         for n, one, gain in zip(steps, found, [None, *gains], strict=True)

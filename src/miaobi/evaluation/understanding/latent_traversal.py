@@ -15,7 +15,7 @@ from miaobi.evaluation.context import Context, chunks, spaced
 from miaobi.evaluation.report import Section
 from miaobi.evaluation.understanding import _pictures as pictures
 from miaobi.evaluation.understanding._base import Finding, View
-from miaobi.evaluation.understanding._items import held_out
+from miaobi.evaluation.understanding._items import condition_note, held_out
 from miaobi.families import Drawing, Latent
 from miaobi.families.discrete import Discrete
 from miaobi.modalities import Item
@@ -67,7 +67,12 @@ class LatentTraversal(View):
         strips, how = walk(context, _steps(context))
         rows = [_row(context, strip) for strip in strips]
         shown = f'<div class="scroll"><table><tr>{_head(_steps(context))}</tr>{"".join(rows)}</table></div>'
-        body = pictures.paragraph(how) + shown + pictures.paragraph(f"{self.paper}.", faint=True)
+        note = condition_note(context, 0)
+        body = (
+            pictures.paragraph(how + (f" Under {note}." if note else ""))
+            + shown
+            + pictures.paragraph(f"{self.paper}.", faint=True)
+        )
         figures = {"activity": {str(strip.dimension): strip.activity for strip in strips}, "span": [-_SPAN, _SPAN]}
         return Finding((Section(self.title, body),), figures)
 
@@ -192,7 +197,9 @@ def _row(context: Context, strip: _Strip) -> str:
 def _shown(context: Context, item: Item) -> str:
     if context.modality.name == "text":
         return f'<div style="white-space:pre-wrap;min-width:9rem">{escape(str(item))}</div>'
-    return f'<div style="max-width:16rem">{context.modality.html(item)}</div>'
+    width = "6.6rem" if context.modality.name in _STEPS else "18rem"
+    look = f"width:{width};padding:0;border:0;background:none"
+    return f'<div class="card" style="{look}">{context.modality.html(item)}</div>'
 
 
 def _mean(values: Tensor) -> Tensor:

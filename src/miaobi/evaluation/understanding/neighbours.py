@@ -11,8 +11,9 @@ from miaobi.evaluation.context import Context
 from miaobi.evaluation.metrics._nearest_training import Found, nearest_training, training_item
 from miaobi.evaluation.metrics.memorization import Memorization
 from miaobi.evaluation.records import Pair
-from miaobi.evaluation.report import neighbours, prose, table
+from miaobi.evaluation.report import Section, neighbours
 from miaobi.evaluation.understanding._base import Finding, View
+from miaobi.evaluation.understanding._pictures import heading, paragraph, table
 from miaobi.modalities import Item
 from miaobi.models import Model
 from miaobi.types import Form
@@ -46,30 +47,26 @@ class Neighbours(View):
             (name, float(np.min(part)), float(np.median(part)), float(np.max(part)))
             for name, part in (("held-out items", held), ("generated items", made))
         ]
-        sections = (
-            prose(self.title, _HOW, f"Distance: {unit}. {self.paper}."),
-            table("How far from the nearest", ("", "nearest", "median", "farthest"), rows),
-            neighbours(
-                "Generated, and nearest in training",
-                _pairs(context, found, made, context.generated_items),
-                context.modality,
-            ),
-            neighbours(
-                "Held out, and nearest in training",
-                _pairs(context, found, held, context.real_items, 0),
-                context.modality,
-            ),
+        modality = context.modality
+        shown = neighbours("", _pairs(context, found, context.count, context.generated_items), modality).body
+        beside = neighbours("", _pairs(context, found, 0, context.real_items), modality, kind="held out").body
+        body = (
+            paragraph(_HOW)
+            + table(("", "nearest", "median", "farthest"), rows)
+            + paragraph(f"Distance: {unit}. {self.paper}.", faint=True)
+            + heading("Generated items")
+            + shown
+            + heading("Held-out items")
+            + beside
         )
         figures = {"unit": unit, "held_out": held.tolist(), "generated": made.tolist(), "training": found.training}
-        return Finding(sections, figures)
+        return Finding((Section(self.title, body),), figures)
 
 
-def _pairs(
-    context: Context, found: Found, distances: np.ndarray, items: list[Item], first: int | None = None
-) -> list[Pair]:
+def _pairs(context: Context, found: Found, first: int, items: list[Item]) -> list[Pair]:
     """Nearest first; ``first``: where these items stand among all that were looked at."""
-    offset = context.count if first is None else first
+    distances = found.distances[first : first + len(items)]
     return [
-        Pair(items[i], training_item(context, int(found.where[offset + i])), float(distances[i]))
+        Pair(items[i], training_item(context, int(found.where[first + i])), float(distances[i]))
         for i in np.argsort(distances, kind="stable").tolist()
     ]

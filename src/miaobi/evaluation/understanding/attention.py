@@ -21,6 +21,7 @@ from miaobi.evaluation.understanding._recording import Attended, Recording, atte
 from miaobi.evaluation.understanding._words import Speller, of_family, of_modality, spelled
 from miaobi.families import Embedding, Family, Likelihood, Predicting, Sampling
 from miaobi.families._reading import ReadingFamily
+from miaobi.families.ranker import Ranker
 from miaobi.models import Model
 from miaobi.networks import Look, ReadingNetwork
 from miaobi.sampling.noise import seeds_of
@@ -54,7 +55,7 @@ class Attention(View):
                 given=type(model.family).__name__,
                 cure="look at a model with the network transformer, encoder, encoder_decoder or attentive_recurrent",
             )
-        if not isinstance(model.family, Predicting | Likelihood | Embedding):
+        if not isinstance(model.family, Predicting | Likelihood | Embedding | Ranker):
             raise Unsupported("this family has no way to read an item whole", given=type(model.family).__name__)
 
     def look(self, context: Context) -> Finding:
@@ -104,6 +105,8 @@ def _read(family: Family, batch: Batch) -> None:
         family.log_likelihood(batch, seeds=seeds_of(0, batch.ids.tolist()).to(family.device))
     elif isinstance(family, Embedding):
         family.embed(batch)
+    elif isinstance(family, Ranker):
+        family.score(batch.target, batch.conditions)
 
 
 def _stacks(model: Model, batch: Batch, kept: Recording) -> list[_Stack]:

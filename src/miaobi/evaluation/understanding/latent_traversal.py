@@ -91,8 +91,9 @@ def _inferred(context: Context, steps: Tensor) -> tuple[list[_Strip], str]:
     rows = spaced(len(context.held), max(context.count, _SEEN))
     means, draws = _encoded(context, rows)
     _refuse_pixels(context, means)
-    activity = means.flatten(2).mean(2).var(0, correction=0)
-    center, deviation = (part(draws.flatten(2).transpose(0, 1).flatten(1)) for part in (_mean, _deviation))
+    activity = _channels(means).var(0, correction=0).mean(1)
+    spread = _channels(draws).transpose(0, 1).flatten(1)
+    center, deviation = spread.mean(1), spread.std(1)
     batch = held_out(context, 0)
     start = family.encode(batch).values.float()
     strips = []
@@ -202,9 +203,6 @@ def _shown(context: Context, item: Item) -> str:
     return f'<div class="card" style="{look}">{context.modality.html(item)}</div>'
 
 
-def _mean(values: Tensor) -> Tensor:
-    return values.mean(1)
-
-
-def _deviation(values: Tensor) -> Tensor:
-    return values.std(1)
+def _channels(values: Tensor) -> Tensor:
+    """``[items, D, places]`` of latents ``[items, D, *space]``."""
+    return values.reshape(*values.shape[:2], -1)

@@ -12,14 +12,13 @@ from miaobi.evaluation.report import Section
 from miaobi.evaluation.understanding import _saliency_pictures as of_pictures
 from miaobi.evaluation.understanding import _saliency_words as of_words
 from miaobi.evaluation.understanding._base import Finding, View
-from miaobi.evaluation.understanding._gradients import NODES
 from miaobi.evaluation.understanding._pictures import paragraph
 from miaobi.models import Model
 
 _HOW = (
     "Red raises what is said, blue lowers it. Two measures of the same: gradient × input is the slope at the input "
     "times its distance from a baseline that says nothing (Shrikumar et al. 2017); integrated gradients take the mean "
-    f"slope on the way from that baseline, at {NODES} points, and add up to what the prediction changes by "
+    "slope on the way from that baseline, which adds up to what the prediction changes by "
     "(Sundararajan et al. 2017). How far the sum is off is written beside each. Both are of this model at this input: "
     "they are no causes in the world, and a saturated prediction has small slopes."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_the_view_says_how_flat_an_ngram_is(seen):
     # Places stand next to each other and are all there are.
     edges = [(one["from"], one["to"]) for one in figures["place"]]
     assert edges[0] == (0, 0)
-    assert all(later[0] == earlier[1] + 1 for earlier, later in zip(edges, edges[1:], strict=False))
+    assert all(later[0] == earlier[1] + 1 for earlier, later in pairwise(edges))
 
 
 def test_a_bound_is_refused_and_so_are_items_of_one_token():

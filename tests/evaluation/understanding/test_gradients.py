@@ -40,7 +40,10 @@ def test_integrated_gradients_add_up_to_the_change(x, baseline):
 @pytest.mark.parametrize("where", [0.003, 0.45, 0.9991])
 def test_integrated_gradients_find_a_jump_anywhere_on_the_way(where):
     x = torch.tensor([1.0, 2.0])
-    jump = lambda z: 9 * torch.sigmoid(5000 * (z[:, 0] - where)) + 0.1 * z[:, 1]
+
+    def jump(z):
+        return 9 * torch.sigmoid(5000 * (z[:, 0] - where)) + 0.1 * z[:, 1]
+
     found = integrated_gradients(jump, x, torch.zeros(2))
     change = jump(x[None]) - jump(torch.zeros(1, 2))
     torch.testing.assert_close(found.sum()[None], change, rtol=0.01, atol=0.01)

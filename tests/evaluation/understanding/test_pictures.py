@@ -34,7 +34,7 @@ def test_a_heat_map_has_a_cell_a_number_and_a_label_a_side():
     Balanced(html)
     image = pixels(base64.b64decode(re.search(r"base64,([^\"]+)", html)[1]))
     assert image.shape == (2, 3, 4)
-    assert re.findall(r"<text[^>]*>([^<]*)</text>", html) == ["&lt;b&gt;", "⏎", "␣", "longer than…", "月"]
+    assert re.findall(r"<text[^>]*>([^<]*)</text>", html) == ["&lt;b&gt;", "⏎", "␣", "longer␣than…", "月"]
     assert "opaque is 5" in html
     # Every label stands inside the picture.
     width = float(re.search(r'viewBox="0 0 (\d+)', html)[1])

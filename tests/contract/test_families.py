@@ -239,9 +239,9 @@ def test_a_page_of_views_is_whole_and_leaves_everything_as_it_was(name, form):
     family.train()
     weights = {key: value.clone() for key, value in family.state_dict().items()}
     modes = [module.training for module in family.modules()]
-    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     seen = understand(model, items=2)
-    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
     assert torch.equal(states[0], after[0])
     assert states[1:] == after[1:]
     assert [module.training for module in family.modules()] == modes

@@ -26,13 +26,12 @@ EVERY = ["attention", "context_length", "latent_traversal", "neighbours", "salie
 
 
 @pytest.fixture(name="run", scope="module")
-def _run(tmp_path_factory, request):
+def _run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("understanding")
-    patch = pytest.MonkeyPatch()
-    request.addfinalizer(patch.undo)
-    patch.setenv("MIAOBI_CACHE", str(folder / "cache"))
     made = recipe("autoregressive", Form.TOKENS, folder, steps=10, evaluate_every=10)
-    return training.train(Recipe.load(made), run=folder / "run", progress=False).run
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MIAOBI_CACHE", str(folder / "cache"))
+        return training.train(Recipe.load(made), run=folder / "run", progress=False).run
 
 
 def test_every_view_is_found_and_says_where_it_comes_from():

@@ -130,7 +130,7 @@ def heading(text: str) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A table inside a section; numbers on the right."""
+    """A table inside a section; numbers on the right, a dash for ``None``."""
     numbers = [any(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
     head = "".join(
         f'<th class="{"number" if number else ""}">{escape(name)}</th>'
@@ -141,6 +141,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
+    if value is None:
+        return '<td class="number">—</td>'
     if isinstance(value, int | float):
         return f'<td class="number">{short(value) if isinstance(value, float) else value}</td>'
     return f"<td>{escape(str(value))}</td>"

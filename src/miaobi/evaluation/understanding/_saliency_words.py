@@ -64,7 +64,12 @@ def explain(context: Context) -> tuple[str, list[dict[str, Any]]]:
         if made is not None:
             parts.append(made[0])
             figures.append(made[1])
-    return "".join(parts), figures
+    note = pictures.paragraph(
+        "The baseline has the average word vector for every word; the model’s own tokens stay. Of longer items the "
+        f"first {_MOST} tokens. Of a language model: the token of the second half that reading has helped most.",
+        faint=True,
+    )
+    return note + "".join(parts), figures
 
 
 def _explained(context: Context, index: int) -> tuple[str, dict[str, Any]] | None:

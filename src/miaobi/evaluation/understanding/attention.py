@@ -145,9 +145,11 @@ def _source(model: Model, batch: Batch, network: ReadingNetwork) -> list[Word]:
     words: list[Word] = []
     for name, how in network.conditioner.how.items():
         field = batch.conditions.get(name)
-        if how != "sequence" or field is None:
+        if how != "sequence":
             continue
-        if not bool(field.is_present()[0]):
+        if field is None:
+            words.append(Word(f"⟨{name}⟩", special=True))
+        elif not bool(field.is_present()[0]):
             words.append(Word(f"⟨no {name}⟩", special=True))
         elif network.conditioner.specs[name].form is Form.TOKENS:
             speller: Speller = of_modality(model.conditions[name])
@@ -171,7 +173,9 @@ def _maps(stack: _Stack) -> str:
     across = "rows look, columns are looked at" + (f"; the first {_SHOWN} tokens of it" if cut else "")
     mean = torch.stack([weights.mean(0) for weights in stack.weights]).mean(0)
     depth = f"{len(stack.weights)} layer{'s' if len(stack.weights) > 1 else ''}"
-    title = f"{stack.role}, looking at {stack.looks.value}: mean over {depth} and their heads"
+    heads = sum(len(weights) for weights in stack.weights)
+    over = f"mean over {depth} of {heads // len(stack.weights)} heads" if heads > 1 else "its one head"
+    title = f"{stack.role}, looking at {stack.looks.value}: {over}"
     cards = [pictures.heat_map(_cut(mean), rows, columns, title, across, _scale(stack, mean))]
     if stack.looks is not Look.ACROSS:
         flow = rollout(stack.weights)
@@ -183,6 +187,8 @@ def _maps(stack: _Stack) -> str:
         for head in range(len(weights))
     ]
     beside = f'<div style="display:flex;flex-wrap:wrap;gap:.8rem">{"".join(cards)}</div>'
+    if heads == 1:
+        return beside
     return beside + pictures.small_maps(
         each, f"Each of {len(each)} heads of {stack.role}, looking at {stack.looks.value}"
     )
@@ -207,7 +213,7 @@ def _habits(stacks: Sequence[_Stack]) -> str:
             one["layer"],
             one["head"],
             one["sees"],
-            *(("—" if one[key] is None else one[key]) for key in ("entropy", "itself", "first", "distance")),
+            *(one[key] for key in ("entropy", "itself", "first", "distance")),
         )
         for one in _heads(stacks)
     ]

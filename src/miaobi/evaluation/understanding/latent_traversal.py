@@ -167,6 +167,7 @@ def _said_of_inferred(active: int, size: int, items: int, spatial: bool) -> str:
         f"From the first held-out item’s latent, {moved}, deviations being those of draws for {items} held-out items. "
         "Chosen are those whose posterior mean varies most from item to item (its variance is the activity; above 0.01 "
         f"it counts as active, Burda et al. 2015): {active} of {size} are active."
+        + ("" if active else " The posterior has collapsed: the model makes nothing of its latent.")
     )
 
 

@@ -44,7 +44,7 @@ class Recording:
     fed: dict[str, Tensor] = field(default_factory=dict)
 
 
-def attending(family: Family) -> list[tuple[str, str, nn.Module]]:
+def attending(family: Family) -> list[tuple[str, str, Any]]:
     """Every module of a family's networks that can say how it attends: role, name, module."""
     return [
         (role, name, module)

@@ -227,7 +227,7 @@ def _of_masked(model: Model, family: MaskedLM, batch: Batch) -> Question | None:
         never = torch.tensor(family.never, dtype=torch.int64, device=logits.device)
         return logits.index_fill(1, never, float("-inf")).log_softmax(1)[:, [tokens[place]]]
 
-    return Question(says, [spell(tokens[place])])
+    return Question(says, [Word(spell(tokens[place])).label])
 
 
 def _of_writer(model: Model, family: Autoregressive, batch: Batch) -> Question | None:
@@ -247,7 +247,7 @@ def _of_writer(model: Model, family: Autoregressive, batch: Batch) -> Question |
         log_probs = logits.index_fill(2, banned, float("-inf")).log_softmax(2)
         return log_probs.gather(2, wanted.expand(rows, -1)[..., None])[..., 0]
 
-    words = [word.text for word in spelled(of_family(model), wanted.tolist())]
+    words = [word.label for word in spelled(of_family(model), wanted.tolist())]
     return Question(says, words, causal=True, first=places[0])
 
 

@@ -1,20 +1,25 @@
 """What is true of every family, over every form of target that it models: trained once through the one trainer."""
 
 import functools
+import random
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from miaobi import evaluation, families, models, training
 from miaobi.data import prepare
 from miaobi.errors import InvalidRecipe
+from miaobi.evaluation.understanding import names as views
+from miaobi.evaluation.understanding import understand
 from miaobi.families import Counting, Latent, Likelihood, Predicting, Sampling
 from miaobi.generation import generate
 from miaobi.recipe import Recipe
 from miaobi.sampling.noise import seeds_of
+from tests.evaluation.test_report import Balanced
 from tests.support.worlds import cases, recipe
 
 CASES = [pytest.param(*case, id=f"{case[0]}: {case[1]}", marks=pytest.mark.xdist_group(case[0])) for case in cases()]
@@ -225,6 +230,32 @@ def test_latents_decode_to_the_targets_shape(name, form):
         assert out.lengths.max() <= family.target.max_length
     # A code is what it is; only a posterior is drawn from.
     assert name == "discrete" or not torch.equal(mean.values, drawn.values)
+
+
+@every
+def test_a_page_of_views_is_whole_and_leaves_everything_as_it_was(name, form):
+    model = model_of(name, form)
+    family = model.family
+    family.train()
+    weights = {key: value.clone() for key, value in family.state_dict().items()}
+    modes = [module.training for module in family.modules()]
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    seen = understand(model, items=2)
+    after = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    assert torch.equal(states[0], after[0])
+    assert states[1:] == after[1:]
+    assert [module.training for module in family.modules()] == modes
+    assert all(torch.equal(value, weights[key]) for key, value in family.state_dict().items())
+    assert all(parameter.grad is None for parameter in family.parameters())
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in family.modules())
+    page = seen.page()
+    assert all(address.startswith("data:") for address in Balanced(page).fetched)
+    assert "<script" not in page
+    assert "url(" not in page
+    # Nothing is left out silently: what is not shown is on the page with its reason.
+    assert sorted([*seen.found, *seen.left_out]) == sorted(views())
+    assert all(finding.sections and finding.sections[0].body for finding in seen.found.values())
+    assert understand(model, items=2).to_json() == seen.to_json()
 
 
 def require_sampling(family):

@@ -72,7 +72,7 @@ def test_the_mean_style_is_learnt_in_the_generators_turn():
     family = build()
     batch = batch_of(family.target)
     with torch.no_grad():
-        mean = family.generator.map(family._latents(SEEDS)).mean(0)
+        mean = family.generator.map(family.latents(SEEDS)).mean(0)
     statistics = family(batch, "generator", SEEDS).statistics
     for _ in range(2000):
         family.after_phase("generator", statistics)

@@ -22,7 +22,7 @@ NEAR_MARGIN = 0.25
 """How far above what chance explains the share of samples that are near a training item may surely be."""
 STITCHED = 0.5
 """Share of what held-out items have outside long runs of the training data that samples may surely have inside them."""
-LONGEST_RUN = 2.0
+LONGEST_RUN = 4.0
 """How many times the held-out items' own the longest run copied from one training item may surely be."""
 LEAST_VARIETY = 0.5
 """Share of the held-out items' variety that samples of tokens need."""
@@ -143,8 +143,8 @@ def failures(found: Scores, shuffled: Score, figure: str) -> list[str]:
 def rule(quality: str, tokens: bool) -> str:
     """The rule in words."""
     runs = (
-        f"longest_copy is not more than {LONGEST_RUN:g} times that of held-out items; stitched_share, elements in long runs "
-        f"of any training items, takes no more than {STITCHED:.0%} of what is outside such runs in held-out items. "
+        f"longest_copy is not more than {LONGEST_RUN:g} times that of held-out items; stitched_share, of elements in long "
+        f"runs of any training items, takes no more than {STITCHED:.0%} of what is outside such runs in held-out items. "
     )
     variety = (
         f"at least {LEAST_VARIETY:.0%} of the held-out items' (distinct_4, and 100 less self_bleu)"
@@ -153,10 +153,10 @@ def rule(quality: str, tokens: bool) -> str:
     )
     return (
         f"Models are ranked by {quality} alone, and only those that pass every gate. "
-        "Memory: surely, by the near end of a 95 % interval, copied_share, samples nearer to a training item than all but "
-        f"a hundredth of held-out items are, is not more than {COPIED_MARGIN:g} above chance; nor is pasted_share, nearer "
-        f"to a paste of two, where it is measured; near_share, nearer than all but a twentieth, not {NEAR_MARGIN:g} above; "
-        "chance is the far end of what held-out items of the samples' lengths score. "
+        "Memory: surely, by the near end of a 95 % interval, copied_share, samples nearer to a training item than all "
+        f"but a hundredth of held-out items, is not more than {COPIED_MARGIN:g} above chance; nor is pasted_share, nearer "
+        f"to a paste of two, where it is measured; near_share, nearer than all but a twentieth, not {NEAR_MARGIN:g} "
+        "above; chance is the far end of what held-out items of the samples' lengths score. "
         f"{runs if tokens else ''}"
         f"Variety: {variety}. "
         f"Order: {quality} is better than that of shuffled training items, beyond noise. "

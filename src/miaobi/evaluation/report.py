@@ -95,12 +95,14 @@ def scores(title: str, found: Mapping[str, Score], note: str = "") -> Section:
     return Section(title, rows and f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>{_note(note)}')
 
 
-def neighbours(title: str, pairs: Sequence[Pair], modality: Modality, note: str = "") -> Section:
-    """Generated items beside their nearest training items."""
+def neighbours(
+    title: str, pairs: Sequence[Pair], modality: Modality, note: str = "", kind: str = "generated"
+) -> Section:
+    """Items of a ``kind`` beside their nearest training items."""
     cards = "".join(
         f'<figure class="card"><div class="pair"><div>{modality.html(pair.generated)}</div>'
         f"<div>{modality.html(pair.training)}</div></div>"
-        f"{_caption(f'generated, and its nearest training item: {short(pair.distance)} apart')}</figure>"
+        f"{_caption(f'{kind}, and its nearest training item: {short(pair.distance)} apart')}</figure>"
         for pair in pairs
     )
     return Section(title, cards and _grid(cards, _WIDE_CELL) + _note(note))

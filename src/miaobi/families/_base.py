@@ -222,6 +222,19 @@ class Latent(Protocol):
 
 
 @runtime_checkable
+class Drawing(Protocol):
+    """Makes items from a latent that is drawn and cannot be inferred."""
+
+    def latents(self, seeds: Tensor) -> Tensor:
+        """``[len(seeds), D]`` draws of unit variance."""
+        ...
+
+    def from_latents(self, z: Tensor, conditions: dict[str, Field], *, controls: Any = None, seeds: Tensor) -> Samples:
+        """Samples for latents; ``seeds`` are of whatever else is random."""
+        ...
+
+
+@runtime_checkable
 class Editing(Protocol):
     """Can change part of an item."""
 

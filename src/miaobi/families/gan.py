@@ -127,15 +127,20 @@ class GAN(Family):
     ) -> Samples:
         """``[len(seeds), C, *space]``, one latent a seed."""
         refuse_prefix(prefix, "a GAN")
+        return self.from_latents(self.latents(seeds), conditions, controls=controls, seeds=seeds)
+
+    def latents(self, seeds: Tensor) -> Tensor:
+        """``[len(seeds), latent]``."""
+        return noise(seeds, "latent", (self.config.latent,))
+
+    @torch.no_grad()
+    def from_latents(self, z: Tensor, conditions: Fields, *, controls: Any = None, seeds: Tensor) -> Samples:
+        """``[B, C, *space]`` for latents ``[B, latent]``; ``seeds`` are of noise inputs."""
         controls = controls or self.Controls()
-        latents = controls.truncation * self._latents(seeds)
-        return Samples(self.generator(latents, conditions, **self._noises(seeds)))
+        return Samples(self.generator(controls.truncation * z, conditions, **self._noises(seeds)))
 
     def _turns(self) -> dict[str, Callable[[Batch, Tensor], Loss]]:
         return {"discriminator": self._discriminate, "penalty": self._penalise, "generator": self._generate}
-
-    def _latents(self, seeds: Tensor) -> Tensor:
-        return noise(seeds, "latent", (self.config.latent,))
 
     def _noises(self, seeds: Tensor) -> dict[str, Any]:
         """What the generator's noise inputs get, where it has any."""
@@ -146,7 +151,7 @@ class GAN(Family):
 
     def _make(self, conditions: Fields, seeds: Tensor) -> Tensor:
         """Samples to train with."""
-        made: Tensor = self.generator(self._latents(seeds), conditions, **self._noises(seeds))
+        made: Tensor = self.generator(self.latents(seeds), conditions, **self._noises(seeds))
         return made
 
     def _fakes(self, batch: Batch, seeds: Tensor) -> Tensor:

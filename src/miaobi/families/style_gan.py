@@ -131,13 +131,21 @@ class StyleGAN(gan.GAN):
     def styles(self, conditions: dict[str, Field], *, controls: Any = None, seeds: Tensor) -> Field:
         """Styles ``[B, layers, width]`` for `decode`; what lies between two of them decodes to what lies between."""
         controls = controls or self.Controls()
-        each = self._spread(self.generator.map(self._latents(seeds), conditions))
+        each = self._spread(self.generator.map(self.latents(seeds), conditions))
         if controls.mixing is not None:
             second = seeds_of(controls.mixing, [0]).to(seeds.device).expand(len(seeds))
-            other = self._spread(self.generator.map(self._latents(second), conditions))
+            other = self._spread(self.generator.map(self.latents(second), conditions))
             kept = torch.arange(self.generator.layers, device=each.device) < self._own(controls.crossover)
             each = torch.where(kept[:, None], each, other)
         return Field(torch.lerp(self.mean_style.to(each), each, controls.truncation))
+
+    @torch.no_grad()
+    def from_latents(self, z: Tensor, conditions: dict[str, Field], *, controls: Any = None, seeds: Tensor) -> Samples:
+        """``[B, C, *space]`` for latents ``[B, latent]``, each of one style throughout."""
+        controls = controls or self.Controls()
+        each = self._spread(self.generator.map(z, conditions))
+        styles = Field(torch.lerp(self.mean_style.to(each), each, controls.truncation))
+        return self.decode(styles, conditions, controls=controls, seeds=seeds)
 
     @torch.no_grad()
     def decode(self, z: Field, conditions: dict[str, Field], *, controls: Any = None, seeds: Tensor) -> Samples:
@@ -156,11 +164,11 @@ class StyleGAN(gan.GAN):
 
     def _mixed(self, conditions: dict[str, Field], seeds: Tensor) -> Tensor:
         """Styles ``[B, layers, width]`` to train with, some of them another latent's from a random layer on."""
-        each = self._spread(self.generator.map(self._latents(seeds), conditions))
+        each = self._spread(self.generator.map(self.latents(seeds), conditions))
         layers = self.generator.layers
         if layers == 1 or self.config.mixing == 0:
             return each
-        other = self._spread(self.generator.map(self._latents(derive(seeds, "second")), conditions))
+        other = self._spread(self.generator.map(self.latents(derive(seeds, "second")), conditions))
         own = 1 + integers(seeds, "crossover", layers - 1)
         own = torch.where(uniform(seeds, "mixing") < self.config.mixing, own, layers)
         kept = torch.arange(layers, device=each.device)[None] < own[:, None]
@@ -173,7 +181,7 @@ class StyleGAN(gan.GAN):
     def _generate(self, batch: Batch, seeds: Tensor) -> Loss:
         loss = super()._generate(batch, seeds)
         with torch.no_grad():
-            styles = self.generator.map(self._latents(seeds), batch.conditions).float()
+            styles = self.generator.map(self.latents(seeds), batch.conditions).float()
         seen = {"styles": styles.sum(0), "items": styles.new_full((), len(batch))}
         return replace(loss, statistics={**loss.statistics, **seen})
 

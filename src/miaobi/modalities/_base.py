@@ -175,6 +175,11 @@ class Modality(ABC):
         lengths = [self.length(item) for item in items]
         return {} if not lengths else {"length": quantiles(lengths)}
 
+    def spell(self, token: int) -> str:
+        """One token of an array as a person reads it: what it adds to a text, or its number."""
+        tokenizer = self.tokenizer
+        return str(token) if tokenizer is None else tokenizer.token_bytes(token).decode("utf-8", "replace")
+
     def text(self, item: Item) -> str | None:
         """The item as text for the command line, where that makes sense."""
         return None

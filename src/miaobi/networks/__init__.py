@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from miaobi import plugins
+from miaobi.networks._attention import Attending, Look
 from miaobi.networks._base import Cache, Network, NetworkConfig, SizeTable, TokenNetwork, embed_tokens, replace_rows
 from miaobi.networks._conditioner import Conditioner, Conditioning
 from miaobi.networks._reading import ReadingNetwork
 
 __all__ = [
+    "Attending",
     "Cache",
     "Conditioner",
     "Conditioning",
+    "Look",
     "Network",
     "NetworkConfig",
     "ReadingNetwork",

@@ -6,6 +6,9 @@ Scaled dot-product attention is Vaswani et al. 2017, "Attention is all you need"
 
 from __future__ import annotations
 
+from enum import StrEnum
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -14,6 +17,32 @@ PLAIN_UP_TO = 1024
 """On a processor, plain matrix products win up to this length: the flash kernel's backward recomputes serially."""
 BLOCK = 128
 """Queries of a block see only the keys before its end, which saves the work above the diagonal."""
+
+
+class Look(StrEnum):
+    """What the positions of an attention see."""
+
+    BACK = "itself and what is before it"
+    AROUND = "all of the sequence"
+    ACROSS = "what is read"
+
+
+@runtime_checkable
+class Attending(Protocol):
+    """A module that attends, and can say how much to what: kernels that are fast keep their weights to themselves."""
+
+    looks: ClassVar[Look]
+
+    def weights(self, *inputs: Any) -> Tensor:
+        """``[B, H, L, S]`` for what its ``forward`` takes, without dropout; every row sums to one."""
+        ...
+
+
+def causal_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``[B, H, L, L]``: how much of each value `causal_attention` takes, for the same arguments."""
+    scores = q @ k.repeat_interleave(q.shape[1] // k.shape[1], dim=1).transpose(2, 3)
+    seen = torch.ones(scores.shape[2:], dtype=torch.bool, device=q.device).tril() if mask is None else mask[:, None]
+    return scores.masked_fill(~seen, float("-inf")).softmax(-1)
 
 
 def causal_attention(q: Tensor, k: Tensor, v: Tensor, *, mask: Tensor | None = None, dropout: float = 0.0) -> Tensor:

@@ -34,6 +34,12 @@ def full_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, 
     return F.scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout, scale=1.0)
 
 
+def full_weights(q: Tensor, k: Tensor, mask: Tensor | None = None) -> Tensor:
+    """``[B, H, L, S]``: how much of each value `full_attention` takes, for the same arguments."""
+    scores = q @ k.transpose(2, 3)
+    return (scores if mask is None else scores.masked_fill(~mask[:, None, None], float("-inf"))).softmax(-1)
+
+
 def split_heads(x: Tensor, heads: int) -> Tensor:
     """``[B, L, H * D]`` to ``[B, H, L, D]``."""
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)

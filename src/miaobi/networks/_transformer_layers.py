@@ -9,9 +9,9 @@ from pydantic import Field as Value
 from pydantic import model_validator
 from torch import Tensor, nn
 
-from miaobi.networks._attention import causal_attention
+from miaobi.networks._attention import Look, causal_attention, causal_weights
 from miaobi.networks._base import NetworkConfig
-from miaobi.networks._full_attention import full_attention, join_heads
+from miaobi.networks._full_attention import full_attention, full_weights, join_heads
 from miaobi.networks._functions import rms_norm, rotary_tables, rotate, swiglu
 
 
@@ -124,15 +124,24 @@ class _Projections(nn.Module):
 class Attention(_Projections):
     """Each position attends to itself and those before it; ``mask [B, L, L]`` (causal already) is for packed rows."""
 
+    looks = Look.BACK
+
     def forward(self, x: Tensor, tables: Tables, mask: Tensor | None) -> Tensor:
         q, k, v = self.heads(x, x)
         q, k = rotate(q, *tables.queries), rotate(k, *tables.keys)
         out = causal_attention(q, k, v, mask=mask, dropout=self.dropout)
         return self.o_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
+    def weights(self, x: Tensor, tables: Tables, mask: Tensor | None) -> Tensor:
+        """See `Attending`."""
+        q, k, _ = self.heads(x, x)
+        return causal_weights(rotate(q, *tables.queries), rotate(k, *tables.keys), mask)
+
 
 class FullAttention(_Projections):
     """Each position attends to all that ``mask [B, L]`` says are real."""
+
+    looks = Look.AROUND
 
     def forward(self, x: Tensor, tables: Tables, mask: Tensor | None) -> Tensor:
         q, k, v = self.heads(x, x)
@@ -140,14 +149,27 @@ class FullAttention(_Projections):
         out = full_attention(q, *self.spread(k, v), mask, self.dropout)
         return self.o_proj(join_heads(out))  # type: ignore[no-any-return]
 
+    def weights(self, x: Tensor, tables: Tables, mask: Tensor | None) -> Tensor:
+        """See `Attending`."""
+        q, k, v = self.heads(x, x)
+        q, k = rotate(q, *tables.queries), rotate(k, *tables.keys)
+        return full_weights(q, self.spread(k, v)[0], mask)
+
 
 class CrossAttention(_Projections):
     """Each position of ``x [B, L, D]`` attends to what is real of ``memory [B, S, D]``, wherever it stands."""
+
+    looks = Look.ACROSS
 
     def forward(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
         q, k, v = self.heads(x, memory)
         out = full_attention(q * self.head_size**-0.5, *self.spread(k, v), mask, self.dropout)
         return self.o_proj(join_heads(out))  # type: ignore[no-any-return]
+
+    def weights(self, x: Tensor, memory: Tensor, mask: Tensor) -> Tensor:
+        """See `Attending`."""
+        q, k, v = self.heads(x, memory)
+        return full_weights(q * self.head_size**-0.5, self.spread(k, v)[0], mask)
 
 
 class MLP(nn.Module):

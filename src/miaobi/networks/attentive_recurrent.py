@@ -16,6 +16,7 @@ import torch
 from pydantic import Field as Value
 from torch import Tensor, nn
 
+from miaobi.networks._attention import Look
 from miaobi.networks._base import NetworkConfig, SizeTable, embed_tokens
 from miaobi.networks._heads import linear
 from miaobi.networks._pointer import new_pointer
@@ -169,6 +170,8 @@ class AttentiveRecurrent(ReadingNetwork):
 class _General(nn.Module):
     """Score of a state and a key: a bilinear form."""
 
+    looks = Look.ACROSS
+
     def __init__(self, hidden: int, width: int) -> None:
         super().__init__()
         self.query = linear(hidden, width)
@@ -180,11 +183,20 @@ class _General(nn.Module):
 
     def forward(self, states: Tensor, memory: Memory) -> Tensor:
         """Contexts ``[B, L, width]`` of states ``[B, L, hidden]``."""
-        return _context(self.query(states) * self.scale @ memory.keys[0].mT, memory)
+        return _context(self._shares(states, memory), memory)
+
+    def weights(self, states: Tensor, memory: Memory) -> Tensor:
+        """See `Attending`: one head."""
+        return self._shares(states, memory)[:, None]
+
+    def _shares(self, states: Tensor, memory: Memory) -> Tensor:
+        return _shares(self.query(states) * self.scale @ memory.keys[0].mT, memory)
 
 
 class _Additive(nn.Module):
     """Score of a state and a key: a hidden layer; holds ``B * L * S * width`` numbers."""
+
+    looks = Look.ACROSS
 
     def __init__(self, hidden: int, width: int) -> None:
         super().__init__()
@@ -197,16 +209,27 @@ class _Additive(nn.Module):
 
     def forward(self, states: Tensor, memory: Memory) -> Tensor:
         """Contexts ``[B, L, width]`` of states ``[B, L, hidden]``."""
+        return _context(self._shares(states, memory), memory)
+
+    def weights(self, states: Tensor, memory: Memory) -> Tensor:
+        """See `Attending`: one head."""
+        return self._shares(states, memory)[:, None]
+
+    def _shares(self, states: Tensor, memory: Memory) -> Tensor:
         joint = (self.query(states)[:, :, None] + memory.keys[0][:, None]).tanh()
-        return _context(joint @ self.out, memory)
+        return _shares(joint @ self.out, memory)
 
 
 _SCORES: dict[str, type[_General] | type[_Additive]] = {"general": _General, "additive": _Additive}
 
 
-def _context(scores: Tensor, memory: Memory) -> Tensor:
-    scores = scores.masked_fill(~memory.mask[:, None], float("-inf"))
-    return scores.softmax(-1) @ memory.values[0].to(scores.dtype)
+def _shares(scores: Tensor, memory: Memory) -> Tensor:
+    """How much is taken of each that is read, ``[B, L, S]``."""
+    return scores.masked_fill(~memory.mask[:, None], float("-inf")).softmax(-1)
+
+
+def _context(shares: Tensor, memory: Memory) -> Tensor:
+    return shares @ memory.values[0].to(shares.dtype)
 
 
 def _layers(inputs: int, hidden: int, depth: int) -> nn.GRU:

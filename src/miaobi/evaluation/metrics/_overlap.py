@@ -88,6 +88,24 @@ def longest_common(left: Sequence[str], right: Sequence[str]) -> int:
     return longest
 
 
+def shared_in_order(left: Sequence[str], right: Sequence[str]) -> float:
+    """The share of ``left`` that is a common subsequence with ``right``: 1 for a copy with anything put between.
+
+    The longest one, by the bit-parallel recurrence of Hyyro 2004, "Bit-parallel LCS-length computation revisited".
+    """
+    if not left:
+        return float(not right)
+    places: dict[str, int] = {}
+    for place, element in enumerate(right):
+        places[element] = places.get(element, 0) | 1 << place
+    every = (1 << len(right)) - 1
+    line = every
+    for element in left:
+        both = line & places.get(element, 0)
+        line = (line + both | line - both) & every
+    return (len(right) - line.bit_count()) / len(left)
+
+
 def _ngrams(sequence: Sequence[str], order: int) -> list[str]:
     elements = [*sequence, *[_END] * (order - len(sequence))]
     return [_END.join(elements[i : i + order]) for i in range(len(elements) - order + 1)]

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from pydantic import Field as Value
 
 from miaobi.evaluation import extractors
 from miaobi.evaluation.metrics._base import Metric
-from miaobi.evaluation.metrics._copies import BY_CHANCE, Judged, Lengths, judge, training_arrays, training_sequences
+from miaobi.evaluation.metrics._copies import BY_CHANCE, Judged, judge
 from miaobi.evaluation.metrics._intervals import of_mean, share
-from miaobi.evaluation.metrics._neighbours import two_nearest
-from miaobi.evaluation.metrics._overlap import Overlap, longest_common
-from miaobi.evaluation.metrics._words import bound_to_tokens, elements, kind_of_elements, order_of
+from miaobi.evaluation.metrics._nearest_training import Found, nearest_training, training_item
+from miaobi.evaluation.metrics._words import bound_to_tokens
 from miaobi.evaluation.records import Direction, Pair, Protocol, Score
-from miaobi.modalities import Item
 from miaobi.types import Form, Settings
 
 if TYPE_CHECKING:
@@ -29,9 +26,10 @@ class Memorization(Metric):
     """The share of samples nearer to their nearest training item than all but a hundredth of held-out items are.
 
     About 0.01 (the floor is measured) where nothing is memorised; ``near_share`` asks the same of a twentieth, and is
-    high where all is copied with changes. Of texts and music a distance is one less the share of a sample's n-grams
-    that its nearest training item has: n-grams of letters and digits (case, blanks and marks hide no copy), or of notes
-    by interval and length (transposing hides none); short samples are measured by held-out items cut to their length.
+    high where all is copied with changes. Of texts and music the nearest is the training item that has most of a
+    sample's n-grams, of letters and digits (case, blanks and marks hide no copy) or of notes by interval and length
+    (transposing hides none), and a copy is what has much of it in its order, whatever stands between; short samples are
+    measured by held-out items cut to their length.
     Of images it is of pixels, and beside it counts how much nearer the nearest training item is than the next one,
     which noise and fading leave alone. Every training item is looked at, a batch at a time; windows of a stream
     together with the next one, so that a copy across a border is seen whole.
@@ -72,18 +70,18 @@ class Memorization(Metric):
 
     def compute(self, context: Context) -> dict[str, Score]:
         """The shares, mean ``training_distance``, and of token sequences mean ``longest_copy`` in elements."""
-        found = _sequences(context, self.config.order) if context.modality.form is Form.TOKENS else _vectors(context)
+        found = nearest_training(context, self.config.order)
         scores = {
             figure: self._share(context, figure, percentile, found)
             for figure, percentile in (("copied_share", self.config.percentile), ("near_share", self.config.near))
         }
-        scores["training_distance"] = self._mean(context, "training_distance", found.distances[:, 0], found)
+        scores["training_distance"] = self._mean(context, "training_distance", found.distances, found)
         if found.copies is not None:
             scores["longest_copy"] = self._mean(context, "longest_copy", found.copies, found)
         return scores
 
-    def _share(self, context: Context, figure: str, percentile: float, found: _Found) -> Score:
-        judged = found.judge(context.count, percentile)
+    def _share(self, context: Context, figure: str, percentile: float, found: Found) -> Score:
+        judged = _judged(found, context.count, percentile)
         copied = int(judged.copied.sum())
         protocol = self._protocol(context, figure, found) | Protocol(
             interval_method="95 %, Wilson, given the held-out items",
@@ -99,7 +97,7 @@ class Memorization(Metric):
         interval = share(copied, len(judged.copied))
         return Score(copied / len(judged.copied), interval, judged.floor, protocol, pairs)
 
-    def _mean(self, context: Context, figure: str, values: np.ndarray, found: _Found) -> Score:
+    def _mean(self, context: Context, figure: str, values: np.ndarray, found: Found) -> Score:
         held, generated = values[: context.count], values[context.count : 2 * context.count]
         protocol = self._protocol(context, figure, found) | Protocol(
             interval_method="95 %, Student's t over samples",
@@ -108,7 +106,7 @@ class Memorization(Metric):
         )
         return Score(float(generated.mean()), of_mean(generated.tolist()), float(held.mean()), protocol)
 
-    def _protocol(self, context: Context, figure: str, found: _Found) -> Protocol:
+    def _protocol(self, context: Context, figure: str, found: Found) -> Protocol:
         return self.stamp(
             figure,
             context.sample_stamp() | found.protocol,
@@ -116,83 +114,18 @@ class Memorization(Metric):
             floor_samples=context.count,
         )
 
-    def _pairs(self, context: Context, found: _Found) -> tuple[Pair, ...]:
-        generated = found.distances[context.count : 2 * context.count, 0]
+    def _pairs(self, context: Context, found: Found) -> tuple[Pair, ...]:
+        generated = found.distances[context.count : 2 * context.count]
         order = np.argsort(generated, kind="stable")[: self.config.pairs].tolist()
-        items = [_training_item(context, int(found.where[context.count + i])) for i in order]
+        items = [training_item(context, int(found.where[context.count + i])) for i in order]
         return tuple(
             Pair(context.generated_items[i], item, float(generated[i])) for i, item in zip(order, items, strict=True)
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Of held-out items, of generated ones, and of the former cut to the lengths of the latter: distances ``[n, k]``.
-
-    ``where``: the row of the training item that is nearest by the first; ``most``: a distance of what shares nothing.
-    """
-
-    distances: np.ndarray
-    where: np.ndarray
-    training: int
-    protocol: Protocol
-    lengths: Lengths | None = None
-    copies: np.ndarray | None = None
-    most: float = np.inf
-
-    def judge(self, count: int, percentile: float) -> Judged:
-        """Which of ``count`` samples are nearer than that percentile of held-out items."""
-        held, generated, cut = np.split(self.distances, [count, 2 * count])
-        if self.lengths is None:
-            return judge(generated, np.zeros(count), {0: held}, percentile, self.most)
-        return judge(generated, self.lengths.of_samples, self.lengths.split(cut), percentile, self.most)
-
-
-def _vectors(context: Context) -> _Found:
-    extractor = extractors.choose(context.modality.copy_extractor, context.modality)
-    queries = np.concatenate([extractor(context.real_items), extractor(context.generated_items)])
-    train = context.prepared.train
-    batches = (extractor(items) for _, items in context.decoded(train, range(len(train))))
-    near, where = two_nearest(queries, batches)
-    # A copy has nought in both; where two training items are equal, the first alone tells.
-    ratio = np.divide(near[:, 0], near[:, 1], out=np.zeros(len(near)), where=near[:, 1] > 0)
-    protocol = Protocol(
-        extractor=extractor.name,
-        extractor_hash=extractor.hash,
-        preprocessing=extractor.preprocessing,
-        unit="Euclidean distance of features; copies also by its ratio to that of the second-nearest item",
-    )
-    return _Found(np.stack([near[:, 0], ratio], axis=1), where, len(train), protocol)
-
-
-def _sequences(context: Context, order: int | None) -> _Found:
-    modality = context.modality
-    order = order or order_of(modality, context.real)
-    queries = [elements(modality, array) for array in [*context.real, *context.generated]]
-    lengths = Lengths.of(queries[: context.count], queries[context.count :])
-    distances, where = Overlap([*queries, *lengths.sequences], order).nearest(training_sequences(context))
-    longest = [
-        longest_common(query, elements(modality, _training_array(context, int(row))))
-        for query, row in zip(queries, where[: len(queries)], strict=True)
-    ]
-    kind = kind_of_elements(modality)
-    protocol = Protocol(unit=f"{order}-grams of {kind}; longest_copy in {kind}")
-    return _Found(
-        distances[:, None],
-        where,
-        len(context.prepared.train),
-        protocol,
-        lengths,
-        np.array(longest, dtype=np.float64),
-        most=1.0,
-    )
-
-
-def _training_array(context: Context, row: int) -> Any:
-    return training_arrays(context, [row])[0]
-
-
-def _training_item(context: Context, row: int) -> Item:
-    if context.modality.form is Form.TOKENS:
-        return context.modality.decode(_training_array(context, row))
-    return next(context.decoded(context.prepared.train, [row]))[1][0]
+def _judged(found: Found, count: int, percentile: float) -> Judged:
+    """Which of ``count`` samples are nearer than that percentile of held-out items of their length."""
+    held, generated, cut = np.split(found.nearness, [count, 2 * count])
+    if found.lengths is None:
+        return judge(generated, np.zeros(count), {0: held}, percentile)
+    return judge(generated, found.lengths.of_samples, found.lengths.split(cut), percentile, most=1.0)

@@ -15,7 +15,7 @@ from miaobi.evaluation.metrics._copies import BY_CHANCE, Judged, Lengths, judge,
 from miaobi.evaluation.metrics._intervals import share
 from miaobi.evaluation.metrics._neighbours import nearest
 from miaobi.evaluation.metrics._overlap import Overlap
-from miaobi.evaluation.metrics._words import bound_to_tokens, elements, kind_of_elements, order_of
+from miaobi.evaluation.metrics._words import bound_to_tokens, elements, kind_of_elements
 from miaobi.evaluation.records import Direction, Protocol, Score
 from miaobi.modalities import Item
 from miaobi.types import Form, Settings
@@ -40,9 +40,7 @@ class Pasting(Metric):
         """The metric's options."""
 
         percentile: float = Value(1.0, gt=0, lt=50, description="of held-out distances; below it counts as pasted")
-        order: int | None = Value(
-            None, ge=1, le=50, description="of n-grams; default: 5, of scripts without blanks between words 3"
-        )
+        order: int = Value(5, ge=1, le=50, description="of the n-grams of token sequences")
 
     figures: ClassVar[dict[str, Direction]] = {"pasted_share": Direction.LOWER}
     paper: ClassVar[str] = (
@@ -86,8 +84,7 @@ class Pasting(Metric):
         return {"pasted_share": Score(pasted / len(judged.copied), interval, judged.floor, protocol)}
 
 
-def _sequences(context: Context, order: int | None, percentile: float) -> tuple[Judged, Protocol]:
-    order = order or order_of(context.modality, context.real)
+def _sequences(context: Context, order: int, percentile: float) -> tuple[Judged, Protocol]:
     held, generated = (
         [elements(context.modality, array) for array in side] for side in (context.real, context.generated)
     )

@@ -13,7 +13,7 @@ from miaobi.evaluation import Context, Score, score
 from miaobi.evaluation.ranking import figures
 from miaobi.evaluation.shuffled import shuffle
 from miaobi.models import Model
-from miaobi.sampling.noise import integers, seeds_of
+from miaobi.sampling.noise import integers, noise, seeds_of
 from miaobi.training.comparison.rows import Measuring
 from miaobi.types import Field, Form, Samples
 from tests.evaluation.stand_ins import Sampler
@@ -47,6 +47,7 @@ def cheats(real: Context) -> dict[str, list[np.ndarray]]:
     rows = integers(seeds_of(7, range(real.count)), "row", len(train)).tolist()
     pairs = [pair for arrays, items in real.decoded(train, rows) for pair in zip(arrays, items, strict=True)]
     arrays, items = [array for array, _ in pairs], [item for _, item in pairs]
+    more = _of_sequences(real, arrays, items) if modality.form is Form.TOKENS else _of_pictures(real, arrays)
     return {
         "copier": arrays,
         "constant": [arrays[0]],
@@ -54,8 +55,59 @@ def cheats(real: Context) -> dict[str, list[np.ndarray]]:
         "shuffler": shuffle(modality, arrays, items, seed=11),
         "noise": _noise(real, arrays),
         "cutter": _cut(modality, arrays),
-        **({"snippets": [array[: len(array) // 3] for array in arrays]} if modality.form is Form.TOKENS else {}),
+        "mixture": _mixed(real, arrays),
+        **more,
     }
+
+
+def _mixed(real: Context, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """A fifth of copies among items that nobody trained on."""
+    rows = [row % len(real.prepared.validation) for row in range(len(arrays))]
+    held = [array for found, _ in real.decoded(real.prepared.validation, rows) for array in found]
+    return [copy if row % 5 == 0 else fresh for row, (copy, fresh) in enumerate(zip(arrays, held, strict=True))]
+
+
+def _of_sequences(real: Context, arrays: Sequence[np.ndarray], items: Sequence[Any]) -> dict[str, list[np.ndarray]]:
+    modality = real.modality
+    found = {
+        "snippets": [array[: len(array) // 3] for array in arrays],
+        "half scraps": [array if row % 2 else array[:4] for row, array in enumerate(arrays)],
+    }
+    if modality.name == "music":
+        return {**found, "transposer": [modality.encode(item.shift_pitch(-12)) for item in items]}
+    words = [item.split() for item in items]
+    others = [*words[1:], words[0]]
+    return {
+        **found,
+        "spacer": [modality.encode("  ".join(one)) for one in words],
+        "editor": [modality.encode(" ".join(_edited(*both))) for both in zip(words, others, strict=True)],
+        "gluer": [modality.encode(" ".join(_glued(words, row))) for row in range(len(words))],
+    }
+
+
+def _edited(words: list[str], others: list[str]) -> list[str]:
+    return [other if place % 5 == 4 else word for place, (word, other) in enumerate(zip(words, others, strict=False))]
+
+
+def _glued(words: list[list[str]], row: int) -> list[str]:
+    """A third of each of three items."""
+    three = [words[(row + step) % len(words)] for step in range(3)]
+    return [word for part, one in enumerate(three) for word in one[len(one) * part // 3 : len(one) * (part + 1) // 3]]
+
+
+def _of_pictures(real: Context, arrays: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+    means = [np.stack(arrays[start::10]).astype(np.float64).mean(0) for start in range(10)]
+    collapsed = _grained([means[row % 10] for row in range(len(arrays))])
+    return {
+        "grain": _grained(arrays),
+        "faded": [(one * 0.8).astype(np.uint8) for one in arrays],
+        "collapsed": [*collapsed[:-6], *_noise(real, arrays[:6])],
+    }
+
+
+def _grained(arrays: Sequence[np.ndarray], strength: float = 25.0) -> list[np.ndarray]:
+    grain = strength * noise(seeds_of(5, range(len(arrays))), "grain", arrays[0].shape).numpy()
+    return [np.clip(np.rint(one + more), 0, 255).astype(np.uint8) for one, more in zip(arrays, grain, strict=True)]
 
 
 def scored(real: Context, how: Measuring) -> dict[str, dict[str, Score]]:

@@ -52,7 +52,24 @@ def check(rankings: tuple[Ranking, Ranking], honest: str) -> None:
         assert beside.unranked[name], name
 
 
-CHEATS = {"copier", "constant", "few", "shuffler", "noise", "cutter", "snippets"}
+CHEATS = {
+    "copier",
+    "constant",
+    "few",
+    "shuffler",
+    "noise",
+    "cutter",
+    "mixture",
+    "snippets",
+    "half scraps",
+    "transposer",
+    "spacer",
+    "editor",
+    "gluer",
+    "grain",
+    "faded",
+    "collapsed",
+}
 
 
 def test_of_texts(tmp_path: Path) -> None:
@@ -73,7 +90,9 @@ def test_of_texts(tmp_path: Path) -> None:
     assert "copies" in reasons["cutter"][0]
     assert any("cuts and pastes" in reason for reason in reasons["cutter"])
     assert any("too alike" in reason for reason in reasons["constant"])
-    assert any("copies" in reason for reason in reasons["snippets"])
+    for name in ("snippets", "spacer", "mixture"):
+        assert any("copies" in reason for reason in reasons[name]), name
+    assert any("stitches" in reason for reason in reasons["gluer"])
 
 
 def test_of_images(tmp_path: Path) -> None:

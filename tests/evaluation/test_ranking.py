@@ -16,7 +16,8 @@ from miaobi.evaluation.ranking import (
     LEAST_RECALL,
     LEAST_VARIETY,
     LONGEST_RUN,
-    MOST_BY_CHANCE,
+    NEAR_MARGIN,
+    STITCHED,
     failures,
     figures,
     quality_of,
@@ -40,15 +41,17 @@ def scores(quality: Score, **changes: Score | None) -> dict[str, Score]:
     found = {
         "kernel_distance": quality,
         "copied_share": one(0.02, (0.01, 0.04), 0.01),
-        "recall": one(0.6, (0.5, 0.7), 0.8),
+        "near_share": one(0.06, (0.05, 0.08), 0.05),
+        "trimmed_recall": one(0.6, (0.5, 0.7), 0.8),
         **changes,
     }
     return {name: score for name, score in found.items() if score is not None}
 
 
 def tokens(quality: Score, **changes: Score | None) -> dict[str, Score]:
-    more = {"recall": None, "distinct_4": one(0.9, None, 0.95), "self_bleu": one(30, None, 20)}
-    return scores(quality, **{**more, "longest_copy": one(5, (4, 6), 4), **changes})
+    more = {"trimmed_recall": None, "distinct_4": one(0.9, None, 0.95), "self_bleu": one(30, None, 20)}
+    runs = {"longest_copy": one(5, (4, 6), 4), "stitched_share": one(0.2, (0.1, 0.3), 0.2)}
+    return scores(quality, **{**more, **runs, **changes})
 
 
 GOOD = one(2, (1, 3))
@@ -83,12 +86,15 @@ def test_a_tie_is_not_passed_on() -> None:
         (scores(GOOD, copied_share=one(0.5, (0.01 + COPIED_MARGIN + 0.01, 0.6), 0.01)), "copies"),
         (scores(GOOD, copied_share=one(0.5, None, 0.01)), "copies"),
         (scores(GOOD, copied_share=None), "memorization was not measured"),
+        (scores(GOOD, near_share=None), "memorization was not measured"),
+        (scores(GOOD, near_share=one(0.9, (0.05 + NEAR_MARGIN + 0.01, 1), 0.05)), "copies with changes"),
         (scores(GOOD, copied_share=one(0.01, (0, 0.1), None)), "memorization was not measured"),
         (scores(GOOD, copied_share=one(float("nan"), None, 0.01)), "copies"),
         (scores(GOOD, pasted_share=one(0.5, (0.4, 0.6), 0.01)), "cuts and pastes"),
-        (scores(GOOD, recall=one(0.8 * LEAST_RECALL - 0.01, (0, 1), 0.8)), "too alike: recall"),
-        (scores(GOOD, recall=None), "diversity was not measured"),
-        (tokens(GOOD, longest_copy=one(12, (4 * LONGEST_RUN + 0.1, 14), 4)), "copies long runs"),
+        (scores(GOOD, trimmed_recall=one(0.8 * LEAST_RECALL - 0.01, (0, 1), 0.8)), "too alike: trimmed_recall"),
+        (scores(GOOD, trimmed_recall=None), "diversity was not measured"),
+        (tokens(GOOD, longest_copy=one(17, (4 * LONGEST_RUN + 0.1, 18), 4)), "copies long runs"),
+        (tokens(GOOD, stitched_share=one(0.8, (0.2 + STITCHED * 0.8 + 0.01, 1), 0.2)), "stitches runs together"),
         (tokens(GOOD, distinct_4=one(0.95 * LEAST_VARIETY - 0.01, None, 0.95)), "too alike: distinct_4"),
         (tokens(GOOD, self_bleu=one(100 - 80 * LEAST_VARIETY + 1, None, 20)), "too alike: 100 less self_bleu"),
         (tokens(GOOD, self_bleu=None), "diversity was not measured"),
@@ -111,14 +117,13 @@ def test_what_is_just_inside_passes() -> None:
     assert not failures(scores(GOOD, copied_share=edge, pasted_share=edge), SHUFFLED, "kernel_distance")
 
 
-def test_short_samples_are_excused_so_far() -> None:
-    def copied(share: float, cut: float) -> list[str]:
-        score = one(share, (share, share), 0.01, detail={"held_out_cut_to_length": cut})
+def test_what_chance_explains_is_excused_and_no_more() -> None:
+    def copied(share: float, chance: float) -> list[str]:
+        score = one(share, (share, share), 0.01, detail={"by_chance": chance})
         return failures(tokens(GOOD, copied_share=score), SHUFFLED, "kernel_distance")
 
-    assert not copied(0.3, cut=0.3)
-    assert copied(0.3, cut=0.01)
-    assert copied(MOST_BY_CHANCE + COPIED_MARGIN + 0.01, cut=1.0)
+    assert not copied(0.3, chance=0.3)
+    assert copied(0.3, chance=0.3 - COPIED_MARGIN - 0.01)
 
 
 def test_where_nobody_passes_nobody_is_ranked() -> None:
@@ -131,7 +136,9 @@ def test_where_nobody_passes_nobody_is_ranked() -> None:
 @given(st.lists(st.tuples(st.floats(0, 8), st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=6))
 def test_nobody_who_fails_comes_before_anybody(drawn: list[tuple[float, float, float]]) -> None:
     given_ = {
-        str(i): scores(one(v, (v - 0.5, v + 0.5)), copied_share=one(c, (c, c), 0.01), recall=one(r, (r, r), 0.8))
+        str(i): scores(
+            one(v, (v - 0.5, v + 0.5)), copied_share=one(c, (c, c), 0.01), trimmed_recall=one(r, (r, r), 0.8)
+        )
         for i, (v, c, r) in enumerate(drawn)
     }
     found = rank(given_, SHUFFLED, QUALITY)
@@ -147,7 +154,7 @@ def test_nobody_who_fails_comes_before_anybody(drawn: list[tuple[float, float, f
 
 def test_the_rule_says_every_number() -> None:
     rule = rank({"a": tokens(GOOD)}, SHUFFLED, QUALITY).rule
-    for said in (QUALITY, f"{COPIED_MARGIN:g}", f"{LONGEST_RUN:g}", f"{LEAST_VARIETY:.0%}", f"{MOST_BY_CHANCE:g}"):
+    for said in (QUALITY, f"{COPIED_MARGIN:g}", f"{LONGEST_RUN:g}", f"{LEAST_VARIETY:.0%}", f"{NEAR_MARGIN:g}"):
         assert said in rule
 
 

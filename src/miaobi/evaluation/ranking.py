@@ -20,14 +20,14 @@ COPIED_MARGIN = 0.01
 """How far above what chance explains the share of copied samples, or of pasted ones, may surely be."""
 NEAR_MARGIN = 0.25
 """How far above what chance explains the share of samples that are near a training item may surely be."""
-STITCHED = 0.5
+STITCHED = 0.4
 """Share of what held-out items have outside long runs of the training data that samples may surely have inside them."""
 LONGEST_RUN = 4.0
 """How many times the held-out items' own the longest run copied from one training item may surely be."""
 LEAST_VARIETY = 0.5
 """Share of the held-out items' variety that samples of tokens need."""
-LEAST_COVERAGE = 0.5
-"""Share of real data's coverage that samples of tensors need."""
+LEAST_RECALL = 0.2
+"""Share of real data's trimmed recall that samples of tensors need."""
 
 Scores = Mapping[str, Score]
 
@@ -105,7 +105,7 @@ def quality_of(modality: Modality, wanted: str | None = None) -> str:
 def figures(modality: Modality, quality: str) -> list[str]:
     """Quality and what the gates look at, as metrics are asked for."""
     tokens = modality.shown.form is Form.TOKENS
-    spread = "diversity" if tokens else "density_coverage"
+    spread = "diversity" if tokens else "precision_recall"
     pasting = ["pasting"] if tokens or modality.shown.name == "image" else []
     return list(dict.fromkeys([quality, spread, "memorization", *pasting, *(["stitching"] if tokens else [])]))
 
@@ -143,20 +143,20 @@ def failures(found: Scores, shuffled: Score, figure: str) -> list[str]:
 def rule(quality: str, tokens: bool) -> str:
     """The rule in words."""
     runs = (
-        f"longest_copy is not more than {LONGEST_RUN:g} times that of held-out items; stitched_share, of elements in long "
-        f"runs of any training items, takes no more than {STITCHED:.0%} of what is outside such runs in held-out items. "
+        f"longest_copy is not more than {LONGEST_RUN:g} times that of held-out items; stitched_share, of elements in "
+        f"long runs of any training items, takes at most {STITCHED:.0%} of what held-out items have outside such runs. "
     )
     variety = (
         f"at least {LEAST_VARIETY:.0%} of the held-out items' (distinct_4, and 100 less self_bleu)"
         if tokens
-        else f"at least {LEAST_COVERAGE:.0%} of what real data reaches (coverage)"
+        else f"at least {LEAST_RECALL:.0%} of what real data reaches (trimmed_recall)"
     )
     return (
         f"Models are ranked by {quality} alone, and only those that pass every gate. "
         "Memory: surely, by the near end of a 95 % interval, copied_share, samples nearer to a training item than all "
-        f"but a hundredth of held-out items, is not more than {COPIED_MARGIN:g} above chance; nor is pasted_share, nearer "
-        f"to a paste of two, where it is measured; near_share, nearer than all but a twentieth, not {NEAR_MARGIN:g} "
-        "above; chance is the far end of what held-out items of the samples' lengths score. "
+        f"but a hundredth of held-out items, is not more than {COPIED_MARGIN:g} above chance; nor is pasted_share, "
+        f"nearer to a paste of two, where it is measured; near_share, nearer than all but a twentieth, is not "
+        f"{NEAR_MARGIN:g} above; chance is the far end of what held-out items of the samples' lengths score. "
         f"{runs if tokens else ''}"
         f"Variety: {variety}. "
         f"Order: {quality} is better than that of shuffled training items, beyond noise. "
@@ -206,8 +206,10 @@ def _near_end(score: Score) -> float:
 
 
 def _variety(found: Scores) -> list[str]:
-    if "coverage" in found:
-        return [_too_little("coverage", found["coverage"].value, found["coverage"].floor, LEAST_COVERAGE)]
+    if "trimmed_recall" in found:
+        return [
+            _too_little("trimmed_recall", found["trimmed_recall"].value, found["trimmed_recall"].floor, LEAST_RECALL)
+        ]
     if "distinct_4" not in found or "self_bleu" not in found:
         return ["diversity was not measured"]
     distinct, alike = found["distinct_4"], found["self_bleu"]

@@ -10,7 +10,7 @@ from scipy.spatial.distance import cdist
 
 from miaobi.errors import DataError
 from miaobi.evaluation import score
-from miaobi.evaluation.metrics._neighbours import kth_nearest, nearest
+from miaobi.evaluation.metrics._neighbours import kth_nearest, nearest, two_nearest
 from miaobi.evaluation.metrics.precision_recall import covered
 from tests.evaluation.stand_ins import Sampler, context, data, digits, image
 
@@ -109,3 +109,22 @@ def test_the_floor_is_a_ceiling_measured_on_real_items() -> None:
     for figure in ("precision", "recall"):
         assert found[figure].floor == pytest.approx(found[figure].value, abs=0.2)
         assert found[figure].protocol["detail"] == {"neighbours": 3}
+
+
+def test_outliers_widen_recall_and_not_trimmed_recall() -> None:
+    rng = np.random.default_rng(0)
+    real = rng.normal(size=(300, 2))
+    made = np.concatenate([rng.normal(scale=0.01, size=(294, 2)), rng.uniform(-3, 3, (6, 2))])
+    assert covered(real, made, 3).mean() > 0.5
+    assert covered(real, made, 3, trimmed=True).mean() < 0.02
+    assert covered(real, rng.normal(size=(300, 2)), 3, trimmed=True).mean() > 0.6
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_the_two_nearest_are_the_two_smallest_distances(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    queries, points = rng.normal(size=(7, 3)).astype(np.float32), rng.normal(size=(11, 3)).astype(np.float32)
+    found, where = two_nearest(queries, iter([points[:1], points[1:7], points[7:]]))
+    expected = np.linalg.norm(queries[:, None].astype(np.float64) - points[None], axis=2)
+    assert found == pytest.approx(np.sort(expected, axis=1)[:, :2])
+    assert where.tolist() == expected.argmin(1).tolist()

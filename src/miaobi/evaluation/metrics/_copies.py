@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 BY_CHANCE = "by_chance"
 """In a protocol's detail: the share of samples that may count as copies by chance, by their lengths, at most."""
+MOSTLY = 0.5
+"""A sequence of which less than half is another's is no copy of it, however little held-out items share."""
 _BATCH = 512
 _MOST = 500
 """Held-out items that are cut to one length."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,48 +20,56 @@ def coverage(
     Args:
         queries: strings, or lists of strings.
         batches: the sequences to look in, gone through once.
-        sizes: lengths of runs.
+        sizes: lengths of runs, ascending.
     """
     codes = {element: code for code, element in enumerate(sorted({one for query in queries for one in query}), 1)}
-    lines = [_coded(query, codes) for query in queries]
-    wanted = [np.unique(np.concatenate([_hashes(line, size) for line in lines])) for size in sizes]
+    asked = _Line.of(queries, codes)
+    wanted = [np.unique(hashes) for _, hashes in asked.runs(sizes)]
     found = [np.zeros(len(one), dtype=bool) for one in wanted]
     for batch in batches:
-        others = [_coded(sequence, codes) for sequence in batch]
-        for known, seen, size in zip(wanted, found, sizes, strict=True):
-            hashes = np.concatenate([_hashes(line, size) for line in others])
+        for known, seen, (_, hashes) in zip(wanted, found, _Line.of(batch, codes).runs(sizes), strict=True):
             places = np.searchsorted(known, hashes)
             inside = places < len(known)
             seen[places[inside][known[places[inside]] == hashes[inside]]] = True
     return np.array(
         [
-            [_covered(line, size, known[seen]) for line in lines]
-            for size, known, seen in zip(sizes, wanted, found, strict=True)
+            asked.covered(starts[np.isin(hashes, known[seen])], size)
+            for size, known, seen, (starts, hashes) in zip(sizes, wanted, found, asked.runs(sizes), strict=True)
         ]
     )
 
 
-def _coded(sequence: Sequence[str], codes: dict[str, int]) -> np.ndarray:
-    return np.array([codes.get(element, 0) for element in sequence], dtype=np.uint64)
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """Sequences one after another: ``codes [n]``; ``ends [n]``, where the sequence of each ends; ``lengths`` of all."""
 
+    codes: np.ndarray
+    ends: np.ndarray
+    lengths: np.ndarray
 
-def _hashes(line: np.ndarray, size: int) -> np.ndarray:
-    """One hash a run of ``size`` elements, by Horner's rule modulo 2^64."""
-    runs = len(line) - size + 1
-    if runs < 1:
-        return np.zeros(0, dtype=np.uint64)
-    total = np.zeros(runs, dtype=np.uint64)
-    for offset in range(size):
-        total = total * _FACTOR + line[offset : offset + runs]
-    # An odd factor alone leaves the last element in the low bits.
-    return total ^ (total >> np.uint64(29))
+    @classmethod
+    def of(cls, sequences: Sequence[Sequence[str]], codes: dict[str, int]) -> _Line:
+        """Elements that have no code, which no query has, are 0."""
+        lengths = np.array([len(one) for one in sequences], dtype=np.int64)
+        values = np.fromiter((codes.get(e, 0) for one in sequences for e in one), np.uint64, count=int(lengths.sum()))
+        return cls(values, np.repeat(np.cumsum(lengths), lengths), lengths)
 
+    def runs(self, sizes: Sequence[int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Where the runs of each size begin, and their hashes by Horner's rule modulo 2^64."""
+        count = len(self.codes)
+        total = np.zeros(count, dtype=np.uint64)
+        for size in range(1, max(sizes) + 1):
+            kept = max(0, count - size + 1)
+            total = total[:kept] * _FACTOR + self.codes[count - kept :]
+            if size in sizes:
+                starts = np.flatnonzero(np.arange(kept) + size <= self.ends[:kept])
+                yield starts, total[starts]
 
-def _covered(line: np.ndarray, size: int, known: np.ndarray) -> float:
-    if not len(line):
-        return 0.0
-    starts = np.isin(_hashes(line, size), known)
-    edges = np.zeros(len(line) + 1, dtype=np.int64)
-    edges[: len(starts)] += starts
-    edges[size : size + len(starts)] -= starts
-    return float((np.cumsum(edges[:-1]) > 0).mean())
+    def covered(self, starts: np.ndarray, size: int) -> np.ndarray:
+        """The share of each sequence that lies in runs of a size that begin there."""
+        edges = np.zeros(len(self.codes) + 1, dtype=np.int64)
+        np.add.at(edges, starts, 1)
+        np.add.at(edges, starts + size, -1)
+        inside = np.concatenate([[0], np.cumsum(np.cumsum(edges[:-1]) > 0)])
+        last = np.cumsum(self.lengths)
+        return (inside[last] - inside[last - self.lengths]) / np.maximum(self.lengths, 1)

@@ -9,7 +9,7 @@ from pydantic import Field as Value
 
 from miaobi.evaluation import extractors
 from miaobi.evaluation.metrics._base import Metric
-from miaobi.evaluation.metrics._copies import BY_CHANCE, Judged, judge
+from miaobi.evaluation.metrics._copies import BY_CHANCE, MOSTLY, Judged, judge
 from miaobi.evaluation.metrics._intervals import of_mean, share
 from miaobi.evaluation.metrics._nearest_training import Found, nearest_training, training_item
 from miaobi.evaluation.metrics._words import bound_to_tokens
@@ -28,11 +28,10 @@ class Memorization(Metric):
     About 0.01 (the floor is measured) where nothing is memorised; ``near_share`` asks the same of a twentieth, and is
     high where all is copied with changes. Of texts and music the nearest is the training item that has most of a
     sample's n-grams, of letters and digits (case, blanks and marks hide no copy) or of notes by interval and length
-    (transposing hides none), and a copy is what has much of it in its order, whatever stands between; short samples are
-    measured by held-out items cut to their length.
-    Of images it is of pixels, and beside it counts how much nearer the nearest training item is than the next one,
-    which noise and fading leave alone. Every training item is looked at, a batch at a time; windows of a stream
-    together with the next one, so that a copy across a border is seen whole.
+    (transposing hides none); a copy is what has half of it or more in its order, whatever stands between. Short samples
+    are measured by held-out items cut to their length. Of images distances are of pixels, and beside them counts how
+    much nearer the nearest training item is than the next one, which noise and fading leave alone. Every training item
+    is looked at; windows of a stream together with the next one, so that a copy across a border is seen whole.
 
     Pitfalls. Half of one item escapes it (`pasting` and `stitching` look for that), and so do paraphrase, moved and
     mirrored pictures, and changed copies of a picture that the training data holds twice.
@@ -128,4 +127,4 @@ def _judged(found: Found, count: int, percentile: float) -> Judged:
     held, generated, cut = np.split(found.nearness, [count, 2 * count])
     if found.lengths is None:
         return judge(generated, np.zeros(count), {0: held}, percentile)
-    return judge(generated, found.lengths.of_samples, found.lengths.split(cut), percentile, most=1.0)
+    return judge(generated, found.lengths.of_samples, found.lengths.split(cut), percentile, most=MOSTLY)

@@ -11,7 +11,7 @@ from pydantic import Field as Value
 from miaobi.errors import Unsupported
 from miaobi.evaluation import extractors
 from miaobi.evaluation.metrics._base import Metric
-from miaobi.evaluation.metrics._copies import BY_CHANCE, Judged, Lengths, judge, training_sequences
+from miaobi.evaluation.metrics._copies import BY_CHANCE, MOSTLY, Judged, Lengths, judge, training_sequences
 from miaobi.evaluation.metrics._intervals import share
 from miaobi.evaluation.metrics._neighbours import nearest
 from miaobi.evaluation.metrics._overlap import Overlap
@@ -91,7 +91,7 @@ def _sequences(context: Context, order: int, percentile: float) -> tuple[Judged,
     lengths = Lengths.of(held, generated)
     found = Overlap([*generated, *lengths.sequences], order).pasted(lambda: training_sequences(context))
     samples, cut = np.split(found[:, None], [len(generated)])
-    judged = judge(samples, lengths.of_samples, lengths.split(cut), percentile, most=1.0)
+    judged = judge(samples, lengths.of_samples, lengths.split(cut), percentile, most=MOSTLY)
     return judged, Protocol(unit=f"{order}-grams of {kind_of_elements(context.modality)} in neither of two items")
 
 

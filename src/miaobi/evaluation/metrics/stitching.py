@@ -18,7 +18,7 @@ from miaobi.types import Form, Settings
 if TYPE_CHECKING:
     from miaobi.evaluation.context import Context
 
-_SIZES = (6, 7, 8, 10, 12, 14, 17, 20, 24, 29, 35, 42, 50, 60, 72, 86)
+_SIZES = (*range(6, 33), 35, 38, 42, 46, 50, 55, 60, 66, 72, 79, 86)
 _SHARED = 1 / 3
 """Of held-out items, what may be in runs of a length that is called long."""
 
@@ -26,7 +26,7 @@ _SHARED = 1 / 3
 class Stitching(Metric):
     """The mean share of a sample's elements that lie in long runs which some training item, any one, has too.
 
-    Long is the shortest of 6, 7, 8, 10, ... elements at which at most a third of the held-out items' own elements lie
+    Long is the shortest of 6 to 86 elements at which at most a third of the held-out items' own elements lie
     in such runs. `memorization` looks for one training item and `pasting` for two; this one for any number of pieces.
 
     Pitfalls. Shorter pieces escape it: then they are as short as what unrelated items share. Formulas that the data is

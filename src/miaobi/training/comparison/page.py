@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from miaobi.training.comparison.rows import Row
 
 _LIKELIHOODS = ("bits_per_byte", "bits_per_dimension", "bits_per_event")
-_DIVERSITY = ("distinct_4", "self_bleu", "coverage")
+_DIVERSITY = ("distinct_4", "self_bleu", "recall", "trimmed_recall")
 _COPIES = ("copied_share", "near_share", "pasted_share", "longest_copy", "stitched_share")
 _REAL, _SHUFFLED = "real data", "shuffled training items"
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from miaobi.errors import Unsupported
 from miaobi.evaluation.context import spaced
-from miaobi.evaluation.extractors.mel_statistics import decibels, modulation
+from miaobi.evaluation.extractors.mel_statistics import BANDS, FLOOR, HOP, RATE, WINDOW, decibels, modulation
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import jackknife, of_mean
 from miaobi.evaluation.records import Direction, Score
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from miaobi.modalities import Modality
 
 _FULL = 32_766
+_PREPROCESSING = f"resampled to {RATE} Hz, {BANDS} mel bands in dBFS from {FLOOR:g}, Hann window {WINDOW}, hop {HOP}"
 _UNITS = {
     "level": "dBFS: gated root mean square as in ITU-R BS.1770-4 without its frequency weighting",
     "silence_share": "share of 50 ms blocks below -50 dBFS",
@@ -63,6 +64,7 @@ class Sound(Metric):
         'log-spectral distance: Gray and Markel 1976, "Distance measures for speech processing"; level: ITU-R BS.1770-4'
     )
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR})
+    libraries: ClassVar[tuple[str, ...]] = ("soxr",)
 
     @classmethod
     def check(cls, family: Family, modality: Modality) -> None:
@@ -96,6 +98,7 @@ class Sound(Metric):
             figure,
             context.sample_stamp(),
             unit=_UNITS[figure],
+            preprocessing=_PREPROCESSING,
             interval_method="95 %, jackknife leaving out one of ten disjoint blocks of both sides",
             floor_method="training against held-out items, evenly spaced",
             floor_samples=len(training),

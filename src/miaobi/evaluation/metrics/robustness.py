@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from pydantic import model_validator
 from miaobi.errors import Unsupported
 from miaobi.evaluation import extractors
 from miaobi.evaluation.context import chunks, spaced
+from miaobi.evaluation.extractors import stored_features
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._detection import auc, nearest, nearest_texts
 from miaobi.evaluation.metrics._intervals import bootstrap, share
@@ -163,20 +164,19 @@ class Robustness(Metric):
         train = context.prepared.train
         if is_text(modality):
             features = Protocol(extractor="cosine of TF-IDF weighted 1- to 3-grams of characters")
-            return lambda items: nearest_texts(
-                items, [*map(str, _read(train, name, modality, self.config.training))]
-            ), features
+            known = map(str, _read(train, name, modality, spaced(len(train), self.config.training)))
+            return lambda items: nearest_texts(items, list(known)), features
         if modality.form is not Form.TENSOR:
             raise Unsupported("robustness is of texts and tensors that are read", given=modality.name)
         extractor = extractors.choose(context._extractor, modality)
 
+        rows = spaced(len(train), self.config.training)
+        key = [context.prepared.fingerprint, train.part, rows, name, modality.config.to_json()]
+
         def of(items: list[Item]) -> np.ndarray:
-            known = _read(train, name, modality, self.config.training)
-            sides = [
-                np.concatenate([extractor(part) for part in chunks(side, context.batch_rows)])
-                for side in (items, known)
-            ]
-            return nearest(*sides)
+            parts = (_read(train, name, modality, chosen) for chosen in chunks(rows, context.batch_rows))
+            known = stored_features(extractor, key, (part for part in parts if part))
+            return nearest(np.concatenate([extractor(part) for part in chunks(items, context.batch_rows)]), known)
 
         return of, Protocol(
             extractor=extractor.name, extractor_hash=extractor.hash, preprocessing=extractor.preprocessing
@@ -203,7 +203,7 @@ def _unit(modality: Modality) -> str:
     )
 
 
-def _read(train: Any, name: str, modality: Modality, most: int) -> list[Item]:
-    """Training items of a condition as the model reads them, evenly spaced; absent ones left out."""
-    items = train.condition_items(name, spaced(len(train), most))
+def _read(train: Any, name: str, modality: Modality, rows: Sequence[int]) -> list[Item]:
+    """Training items of a condition as the model reads them; absent ones left out."""
+    items = train.condition_items(name, rows)
     return [modality.decode(modality.encode(item)) for item in items if item is not None]

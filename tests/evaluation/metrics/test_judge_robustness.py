@@ -65,9 +65,9 @@ def test_changes_stay_inside_the_ball_and_never_lower_the_score(radius: int, que
 
 
 def test_a_difference_of_a_few_levels_is_made_up_for_by_as_many() -> None:
-    found = measured(grey(60, 112, 1), grey(60, 128, 2), {"epsilon": 24, "epsilons": [2], "queries": 60})
+    found = measured(grey(60, 112, 1), grey(60, 128, 2), {"epsilon": 16, "epsilons": [2], "queries": 60})
     curve = found["judge_fooled"].protocol["detail"]["curve"]
-    assert [point["strength"] for point in curve] == [0, 2, 24]
+    assert [point["strength"] for point in curve] == [0, 2, 16]
     assert found["judge_fooled"].floor == curve[0]["fooled"] < 0.1, "unchanged, they are told apart"
     assert curve[1]["fooled"] < 0.2
     assert found["judge_fooled"].value == curve[2]["fooled"] > 0.9

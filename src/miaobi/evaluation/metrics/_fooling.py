@@ -12,9 +12,6 @@ import numpy as np
 
 from miaobi.sampling.noise import integers, seeds_of
 
-_SHARE = 0.5
-"""Of a picture's extent that the first squares have; the last are of a pixel."""
-
 Judge = Callable[[np.ndarray], np.ndarray]
 """``[n]`` of features ``[n, D]``: above nought is taken for real."""
 
@@ -51,7 +48,8 @@ def attacked(
     """
     best, scores = list(items), score(list(items))
     for query in range(queries if radius else 0):
-        share = _SHARE * (1 - query / queries)
+        # The first square is the whole picture, the last one a pixel or little more.
+        share = 1 - query / queries
         tried = [
             _square(item, now, radius, share, seed, index * queries + query)
             for index, (item, now) in enumerate(zip(items, best, strict=True))
@@ -75,7 +73,9 @@ def _square(item: np.ndarray, now: np.ndarray, radius: int, share: float, seed: 
     height, width, channels = item.shape[-3:]
     side = max(1, round(share * min(height, width)))
     seeds = seeds_of(seed, [draw])
-    top, left = (int(integers(seeds, name, extent - side + 1)[0]) for name, extent in (("top", height), ("left", width)))
+    top, left = (
+        int(integers(seeds, name, extent - side + 1)[0]) for name, extent in (("top", height), ("left", width))
+    )
     signs = 2 * integers(seeds, "signs", 2, (channels,))[0].numpy() - 1
     made = now.copy()
     where = (..., slice(top, top + side), slice(left, left + side), slice(None))

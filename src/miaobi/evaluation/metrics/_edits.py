@@ -18,14 +18,9 @@ from miaobi.sampling.noise import derive_one, integers, seeds_of
 _SHORTEST = 4
 """Letters of the shortest word that has an inside to swap."""
 _WORDS = regex.compile(r"\p{L}+")
-_TWINS = {
-    **dict(zip("aceiopsxyjhABCEHIKMOPTX", "асеіорѕхујһАВСЕНІКМОРТХ", strict=True)),
-    **{
-        one: other
-        for pair in ("人入", "未末", "土士", "日曰", "己已", "天夭", "千干", "王玉")
-        for one, other in (pair, pair[::-1])
-    },
-}
+_ALIKE = (("aceiopsxyjhABCEHIKMOPTX", "асеіорѕхујһАВСЕНІКМОРТХ"), ("人未土日己天千王", "入末士曰已夭干玉"))
+_CHINESE = _ALIKE[1]
+_TWINS = dict(pair for one, other in (*_ALIKE, _CHINESE[::-1]) for pair in zip(one, other, strict=True))
 """Latin letters that Cyrillic ones look like, and Chinese characters that differ by a stroke."""
 
 

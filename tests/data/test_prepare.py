@@ -112,6 +112,13 @@ def test_an_absent_condition_is_marked(tmp_path: Path) -> None:
     assert field.is_present().tolist() == [title is not None for title in titles]
 
 
+def test_a_picture_that_comes_as_an_array_can_be_a_condition() -> None:
+    options = {"source": "catalog:digits", "content": "label", "condition": {"image": "image"}}
+    train = prepare(recipe("label", **options)).train
+    assert train.batch([0, 1]).conditions["image"].values.shape == (2, 1, 8, 8)
+    assert train.condition_items("image", [0])[0].shape == (8, 8, 1)
+
+
 def test_images_from_a_folder_with_one_broken_file(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for number in range(30):

@@ -100,6 +100,15 @@ def test_strength_goes_from_the_picture_to_the_painting():
     torch.testing.assert_close(half, (none + full) / 2)
 
 
+def test_its_distances_say_what_they_are_in_terms_of():
+    signatures = {
+        made(options).style_signature()
+        for options in ({}, {"style": STRIPES | {"width": 3}}, {"style_weight": 4.0}, {"style_layers": ["scale2"]})
+    }
+    assert len(signatures) == 4
+    assert made().style_signature() == made(seed=1).style_signature()
+
+
 def test_it_edits_and_does_not_sample():
     family = made()
     assert isinstance(family, Editing)

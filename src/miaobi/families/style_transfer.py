@@ -5,6 +5,8 @@ Measured on EfficientNet-lite0 in place of the paper's VGG-16, which no package 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any
@@ -168,6 +170,18 @@ class StyleTransfer(Family):
             found |= {prefix + name: part for name, part in parts.items()}
         return found
 
+    def style_signature(self) -> str:
+        """What the distances are in terms of: the style picture, features, their size, layers and weights."""
+        chosen = self.config.model_dump(mode="json", exclude={"style", "style_side", "condition_drop"})
+        chosen |= {
+            "side": self._longer_side(),
+            "layers": self.layers,
+            "content": self._of_content,
+            "style": self._of_style,
+        }
+        picture = hashlib.sha256(self.style.cpu().numpy().tobytes()).hexdigest()[:16]
+        return json.dumps({"picture": picture, **chosen}, sort_keys=True)
+
     @torch.no_grad()
     def edit(self, batch: Batch, mask: Tensor, *, controls: Any = None, seeds: Tensor) -> Samples:
         """The batch's targets painted where ``mask`` (``[B, *space]`` or ``[B, 1 or C, *space]``) is true."""
@@ -214,12 +228,14 @@ class StyleTransfer(Family):
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         """Of ``[B, 3, H, W]`` in [0, 1]; the style is scaled as targets are, so that strokes keep their width."""
-        name, longer = self.config.features, max(self.target.space)
-        side = self.config.side or max(longer, USUAL_SIDE[name])
+        name, longer, side = self.config.features, max(self.target.space), self._longer_side()
         size = [max(LEAST_SIDE[name], round(extent * side / longer)) for extent in images.shape[2:]]
         if size != list(images.shape[2:]):
             images = F.interpolate(images, size=size, mode="bilinear", antialias=True).clamp(0, 1)
         return features_of(name).maps(images, self.layers)
+
+    def _longer_side(self) -> int:
+        return self.config.side or max(*self.target.space, USUAL_SIDE[self.config.features])
 
     def _coloured(self, values: Tensor) -> Tensor:
         """``[B, 3, H, W]`` in [0, 1], transparency on white."""

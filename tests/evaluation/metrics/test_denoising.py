@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from miaobi.errors import Diverged, Unsupported
+from miaobi.errors import Diverged, Incomparable, Unsupported
 from miaobi.evaluation import Direction, score
+from miaobi.evaluation.comparability import require_comparable
 from miaobi.evaluation.metrics import resolve
 from miaobi.evaluation.metrics.denoising import TIMES
 from miaobi.sampling.noise import uniform
@@ -57,6 +59,14 @@ def test_noise_hangs_on_the_item_and_not_on_the_batch() -> None:
     low, high = found.interval
     assert low < found.value < high
     assert measured(family, items, seed=1).value != found.value
+
+
+def test_errors_of_latents_and_of_pixels_do_not_compare() -> None:
+    pixels = measured(*wrong())
+    latents = replace(pixels, protocol={**pixels.protocol, "representation": {"kind": "latents"}})  # type: ignore[type-var, arg-type]
+    require_comparable(pixels, pixels)
+    with pytest.raises(Incomparable, match="representation"):
+        require_comparable(pixels, latents)
 
 
 def test_a_brief_look_takes_evenly_spaced_items() -> None:

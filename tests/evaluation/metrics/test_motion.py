@@ -36,6 +36,14 @@ def test_controls_keep_the_frames_and_follow_the_seed() -> None:
     assert sorted(frame.tobytes() for frame in mixed) == sorted(frame.tobytes() for frame in clip)
 
 
+def test_what_does_not_move_is_as_far_as_the_rest_moves() -> None:
+    """From a distribution at nought, the first Wasserstein distance is the mean."""
+    real = drifting(40, 1)
+    still = statistics([frozen(clip) for clip in real])
+    assert not still.any()
+    assert distance(still, statistics(real)) == pytest.approx(statistics(real).mean())
+
+
 def scored(pool: list[np.ndarray]) -> dict[str, float]:
     held = drifting(100, 1)
     modality = video(held)

@@ -11,6 +11,8 @@ import pytest
 from miaobi import modalities
 from miaobi.errors import Unsupported
 from miaobi.evaluation import score
+from miaobi.evaluation.extractors.mel_statistics import decibels as decibels_of
+from miaobi.evaluation.metrics.sound import distance
 from miaobi.modalities._waveform import Sound
 from tests.evaluation.stand_ins import Sampler, context, data, digits, image
 
@@ -62,6 +64,37 @@ def test_silence_clipping_and_rhythm_are_found() -> None:
     clipped = scored([noise(seed, 2.0) for seed in range(40)], REAL)
     assert clipped["clipped_share"].value > 0.5
     assert scored([Sound(np.zeros(RATE, np.int16), RATE)], REAL)["level"].value == -120
+
+
+def test_a_full_scale_sine_has_the_published_level_and_loudness() -> None:
+    sine = Sound.of(np.sin(2 * np.pi * 997 * np.arange(RATE) / RATE), RATE)
+    scores = scored([sine], [sine] * 3)
+    assert scores["level"].value == pytest.approx(-3.01, abs=0.02)
+    assert scores["loudness"].value == pytest.approx(-3.01, abs=0.05)
+
+
+@pytest.mark.parametrize("decibels", [-6.0, 3.0])
+def test_the_distance_of_a_scaled_copy_is_its_gain(decibels: float) -> None:
+    """Sixteen kilohertz, so that every band hears something above the floor."""
+    floats = [0.1 * np.random.default_rng(seed).standard_normal(16_000) for seed in range(12)]
+    copies = [Sound.of(10 ** (decibels / 20) * one, 16_000) for one in floats]
+    scores = scored(copies, [Sound.of(one, 16_000) for one in floats], count=12)
+    pictures = [decibels_of(one) for one in copies]
+    assert min(picture.min() for picture in pictures) > -80
+    found = distance(
+        np.stack([picture.mean(axis=1) for picture in pictures]),
+        np.stack([decibels_of(Sound.of(one, 16_000)).mean(axis=1) for one in floats]),
+    )
+    assert found == pytest.approx(abs(decibels), abs=0.02)
+    assert scores["spectral_distance"].value == pytest.approx(abs(decibels), abs=0.5), "samples are drawn with repeats"
+    assert scores["level"].value - scores["level"].floor == pytest.approx(decibels, abs=0.05)
+    assert scores["variation_distance"].value < 0.3
+
+
+def test_distances_say_what_they_were_measured_on() -> None:
+    scores = scored([noise(3)], REAL)
+    assert "40 mel bands" in scores["spectral_distance"].protocol["preprocessing"]
+    assert scores["loudness"].protocol["versions"].keys() >= {"scipy", "soxr"}
 
 
 def test_scores_are_stamped_and_brief_ones_are_cheap() -> None:

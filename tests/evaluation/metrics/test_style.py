@@ -7,8 +7,9 @@ import math
 import pytest
 from torch import Tensor
 
-from miaobi.errors import Diverged, Unsupported
+from miaobi.errors import Diverged, Incomparable, Unsupported
 from miaobi.evaluation import Direction, score
+from miaobi.evaluation.comparability import require_comparable
 from miaobi.types import Batch
 from tests.evaluation.stand_ins import Sampler, context, data, digits, image
 
@@ -17,6 +18,10 @@ class Painter(Sampler):
     """Distances that hang on the item alone."""
 
     broken = False
+    style = "waves"
+
+    def style_signature(self) -> str:
+        return self.style
 
     def style_distances(self, batch: Batch) -> dict[str, Tensor]:
         brightness = batch.target.values.flatten(1).mean(1) + 1
@@ -44,6 +49,13 @@ def test_figures_are_means_over_items_beside_the_untouched() -> None:
         assert one.interval[0] < one.value < one.interval[1]
         assert one.protocol["samples"] == 30
         assert Direction(one.protocol["direction"]) is Direction.LOWER
+
+
+def test_distances_from_another_style_do_not_compare() -> None:
+    waves, dots = measured()["style_distance"], measured(type("Dots", (Painter,), {"style": "dots"}))["style_distance"]
+    require_comparable(waves, measured()["style_distance"])
+    with pytest.raises(Incomparable, match="signature"):
+        require_comparable(waves, dots)
 
 
 def test_batches_do_not_matter() -> None:

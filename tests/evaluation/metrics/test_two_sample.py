@@ -52,6 +52,11 @@ def test_two_gaussians_are_told_apart_as_well_as_can_be() -> None:
     assert judged(left, right + 2).accuracy == pytest.approx(0.841, abs=0.03)
 
 
+def test_sides_apart_are_always_told_apart() -> None:
+    left, right = np.random.default_rng(5).normal(size=(2, 50, 3))
+    assert judged(left, right + 20) == Judged(1.0, 0.01)
+
+
 def test_training_anew_is_what_the_product_does() -> None:
     left, right = np.random.default_rng(3).normal(size=(2, 20, 3))
     again = judged(right, left, permutations=19)
@@ -118,3 +123,5 @@ def test_it_is_called_a_machine_wherever_it_is_named() -> None:
     for figure, one in found.items():
         assert "machine judge, not people" in one.protocol["detail"]["judge"], figure
         assert one.protocol["detail"]["permutations"] == 999
+        assert "scikit-learn" in one.protocol["versions"]
+        assert (one.interval is None) == one.protocol["interval_method"].startswith("none")

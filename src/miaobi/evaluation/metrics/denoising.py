@@ -9,7 +9,7 @@ from torch import Tensor
 
 from miaobi.errors import Diverged
 from miaobi.evaluation.context import chunks
-from miaobi.evaluation.metrics._base import Metric
+from miaobi.evaluation.metrics._base import MUST_MATCH, Metric
 from miaobi.evaluation.metrics._intervals import of_mean
 from miaobi.evaluation.records import Direction, Score
 from miaobi.families import require
@@ -38,13 +38,15 @@ class Denoising(Metric):
     Pitfall: it is of one objective, not of samples, and small differences in it need not be seen in them.
 
     In the same terms whatever a network predicts and however it was weighted, so flow, EDM and DDPM compare on the same
-    data; between data sets it does not compare, nor does it see what guidance or a solver do to samples.
+    data; between data sets it does not compare, nor between latents and what they stand for, nor does it see what
+    guidance or a solver do to samples.
     """
 
     figures: ClassVar[dict[str, Direction]] = {"denoising": Direction.LOWER}
     paper: ClassVar[str] = 'Lipman et al. 2023, "Flow matching for generative modeling"'
     ability: ClassVar[type] = Denoises
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR})
+    must_match: ClassVar[frozenset[str]] = MUST_MATCH | {"representation"}
 
     def compute(self, context: Context) -> dict[str, Score]:
         """

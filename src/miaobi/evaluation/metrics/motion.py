@@ -42,6 +42,7 @@ class Motion(Metric):
     }
     paper: ClassVar[str] = 'Wasserstein distance: Villani 2009, "Optimal Transport"; the statistics are this package\'s'
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR})
+    libraries: ClassVar[tuple[str, ...]] = ("scipy",)
 
     @classmethod
     def check(cls, family: Family, modality: Modality) -> None:

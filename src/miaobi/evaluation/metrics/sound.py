@@ -9,9 +9,10 @@ import numpy as np
 
 from miaobi.errors import Unsupported
 from miaobi.evaluation.context import spaced
-from miaobi.evaluation.extractors.mel_statistics import decibels, modulation
+from miaobi.evaluation.extractors.mel_statistics import BANDS, FLOOR, HOP, RATE, WINDOW, decibels, modulation
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import jackknife, of_mean
+from miaobi.evaluation.metrics._lkfs import loudness
 from miaobi.evaluation.records import Direction, Score
 from miaobi.modalities import Item
 from miaobi.modalities._loudness import level, silent_share
@@ -23,8 +24,10 @@ if TYPE_CHECKING:
     from miaobi.modalities import Modality
 
 _FULL = 32_766
+_PREPROCESSING = f"resampled to {RATE} Hz, {BANDS} mel bands in dBFS from {FLOOR:g}, Hann window {WINDOW}, hop {HOP}"
 _UNITS = {
-    "level": "dBFS: gated root mean square as in ITU-R BS.1770-4 without its frequency weighting",
+    "loudness": "LKFS of one channel, ITU-R BS.1770-4",
+    "level": "dBFS: root mean square of the 50 ms blocks that pass BS.1770's gates, without its frequency weighting",
     "silence_share": "share of 50 ms blocks below -50 dBFS",
     "clipped_share": "share of samples at full scale",
     "spectral_distance": "decibels: root mean square over 40 mel bands of the difference of means over time and items",
@@ -32,6 +35,7 @@ _UNITS = {
     "modulation_distance": "decibels: the same of modulation depths from 1 to 32 Hz: syllables and pauses",
 }
 _FIGURES: dict[str, Callable[[Item], float]] = {
+    "loudness": lambda item: loudness(item.floats, item.rate),
     "level": lambda item: level(item.floats, item.rate),
     "silence_share": lambda item: silent_share(item.floats, item.rate),
     "clipped_share": lambda item: float((np.abs(item.samples.astype(np.int32)) >= _FULL).mean()),
@@ -44,8 +48,8 @@ _VECTORS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 class Sound(Metric):
-    """Level, silence and clipping of the samples, and how far their average spectrum and modulation are from held-out
-    items'.
+    """Loudness, level, silence and clipping of the samples, and how far their average spectrum and modulation are from
+    held-out items'.
 
     Pitfalls. Averages hide much: noise of the right spectrum has a small ``spectral_distance`` (and a large
     ``modulation_distance``), and one good sample repeated has none at all; read them beside the kernel distance.
@@ -55,14 +59,17 @@ class Sound(Metric):
         "spectral_distance": Direction.LOWER,
         "variation_distance": Direction.LOWER,
         "modulation_distance": Direction.LOWER,
+        "loudness": Direction.NEITHER,
         "level": Direction.NEITHER,
         "silence_share": Direction.NEITHER,
         "clipped_share": Direction.NEITHER,
     }
     paper: ClassVar[str] = (
-        'log-spectral distance: Gray and Markel 1976, "Distance measures for speech processing"; level: ITU-R BS.1770-4'
+        'log-spectral distance: Gray and Markel 1976, "Distance measures for speech processing"; '
+        "loudness: ITU-R BS.1770-4"
     )
     forms: ClassVar[frozenset[Form]] = frozenset({Form.TENSOR})
+    libraries: ClassVar[tuple[str, ...]] = ("scipy", "soxr")
 
     @classmethod
     def check(cls, family: Family, modality: Modality) -> None:
@@ -72,7 +79,7 @@ class Sound(Metric):
             raise Unsupported("the metric sound is of sound", given=modality.name, cure="leave the metric out")
 
     def compute(self, context: Context) -> dict[str, Score]:
-        """Six figures."""
+        """Seven figures."""
         pictures = [decibels(item) for item in context.generated_items]
         real = [decibels(item) for item in context.real_items]
         training = [] if context.brief else _training(context)
@@ -96,6 +103,7 @@ class Sound(Metric):
             figure,
             context.sample_stamp(),
             unit=_UNITS[figure],
+            preprocessing=_PREPROCESSING,
             interval_method="95 %, jackknife leaving out one of ten disjoint blocks of both sides",
             floor_method="training against held-out items, evenly spaced",
             floor_samples=len(training),

@@ -28,6 +28,10 @@ class Stylises(Protocol):
         """``[B]`` each: ``objective``, ``content`` and ``style`` as painted, and ``untouched_...`` as they are."""
         ...
 
+    def style_signature(self) -> str:
+        """What the distances are in terms of; where it differs, they do not compare."""
+        ...
+
 
 class Style(Metric):
     """The model's own objective of held-out items, and its distances from their content and from the style.
@@ -35,8 +39,8 @@ class Style(Metric):
     Pitfall: a lower objective is nearer to the same features, which need not be what people take for the style.
 
     In the terms of the model's features, layers and weights, so two models compare only where these and the style are
-    the same. ``detail.untouched`` is what the same items score as they are: a painter should be well below it in
-    ``stylisation``. Whether a picture is a pleasure to see is not in any of them.
+    the same: the signature says what they are. ``detail.untouched`` is what the same items score as they are: a painter
+    should be well below it in ``stylisation``. Whether a picture is a pleasure to see is not in any of them.
     """
 
     figures: ClassVar[dict[str, Direction]] = {
@@ -64,14 +68,16 @@ class Style(Metric):
                         "a held-out distance is not finite", cure="lower train.learning_rate and train again"
                     )
                 found.setdefault(name, []).extend(values.double().tolist())
-        return {figure: self._score(context, figure, found) for figure in self.figures}
+        signature = family.style_signature()
+        return {figure: self._score(context, figure, found, signature) for figure in self.figures}
 
-    def _score(self, context: Context, figure: str, found: dict[str, list[float]]) -> Score:
+    def _score(self, context: Context, figure: str, found: dict[str, list[float]], signature: str) -> Score:
         values, untouched = found[_PARTS[figure]], found[f"untouched_{_PARTS[figure]}"]
         protocol = self.stamp(
             figure,
             context.stamp(),
             samples=len(values),
+            signature=signature,
             unit="share of the style picture's own energy in the features",
             interval_method="95 %, Student's t over items",
             floor_method="none: the best painting is not known",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from miaobi.evaluation.context import Context
 
 JUDGE = "machine judge, not people: kernel ridge classifier"
-_RIDGE = 1.0
+RIDGE = 1.0
 _SMALLEST = 1e-9
 _COLUMNS = 1 << 18
 _FEWEST = 2
@@ -91,10 +91,11 @@ class TwoSample(Metric):
             "permutations": self.config.permutations,
         }
         common = context.sample_stamp() if tokens else context.feature_stamp()
+        accuracy = "95 %, Wilson, answers of the machine judge taken as independent"
         return self.stamp(
             figure,
             common,
-            interval_method="95 %, Wilson, answers of the machine judge taken as independent",
+            interval_method="none: a p has no interval" if figure == "machine_judge_p" else accuracy,
             floor_method="training items in place of generated ones: the machine judge on real against real",
             floor_samples=len(context.training_rows),
             detail=detail,
@@ -179,7 +180,7 @@ def judge(kernel: Kernel, pairs: int, *, folds: int, permutations: int, seed: in
     for test in _folds(pairs, folds, seed):
         train = np.setdiff1d(np.arange(2 * pairs), test)
         similar = kernel(train)
-        weights = np.linalg.solve(similar[np.ix_(train, train)] + _RIDGE * np.eye(len(train)), labels[train])
+        weights = np.linalg.solve(similar[np.ix_(train, train)] + RIDGE * np.eye(len(train)), labels[train])
         scores = similar[np.ix_(test, train)] @ weights * labels[test]
         # Where nothing can be seen the score is nought but for rounding: half of such answers are right.
         right += (scores > _SMALLEST).sum(0) + 0.5 * (np.abs(scores) <= _SMALLEST).sum(0)

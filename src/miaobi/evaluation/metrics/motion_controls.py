@@ -29,6 +29,8 @@ class MotionControls(Metric):
     ``shuffled_kernel_distance`` with their frames in random order. Their pictures are perfect, so what they score above
     the floor is what the features see of motion; where a control is at the floor they see none, and the model's own
     figure says nothing of motion either. A model that scores no better than a control has not learnt to move.
+
+    Pitfalls. Both depend on the data and the features alone, and only a figure on the same ones is read beside them.
     """
 
     figures: ClassVar[dict[str, Direction]] = {

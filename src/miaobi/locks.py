@@ -35,6 +35,6 @@ def take(path: Path, *, wait: bool) -> Any:
         return None
     except OSError as error:
         raise SaveFailed(
-            f"could not lock {path}: {error}", cure="put the study on a disk that can be written"
+            f"could not lock {path}: {error}", cure="put it on a disk that can be written"
         ) from None
     return lock

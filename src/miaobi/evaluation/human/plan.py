@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
 import torch
 
 from miaobi.evaluation.human.media import opaque
@@ -118,17 +119,28 @@ def choices(trial: Trial, design: Design) -> list[str]:
     return [*trial.pieces, *([TIE] if design.ties else [])]
 
 
-def guessing_passes(trials: Iterable[Trial], design: Design, share: float) -> float:
-    """The probability that random answers to these catch trials are right in at least ``share`` of them."""
-    odds = [1.0]
-    for trial in trials:
-        allowed = choices(trial, design)
-        right = sum(map(trial.passed, allowed)) / len(allowed)
-        odds = [
-            (odds[n] * (1 - right) if n < len(odds) else 0.0) + (odds[n - 1] * right if n else 0.0)
-            for n in range(len(odds) + 1)
-        ]
-    return sum(odds[math.ceil(share * (len(odds) - 1) - 1e-9) :])
+def guessing_passes(trials: Sequence[Trial], design: Design, share: float, least: float) -> float:
+    """At most how probable it is that random answers are right in ``share`` of the catch trials that were answered.
+
+    Whoever gives them may stop at any time after ``least`` of all, and so where it looks best. Every trial is taken to
+    be as easily guessed as the easiest.
+
+    Args:
+        trials: the catch trials.
+        design: of the study.
+        share: of those answered.
+        least: share of all.
+    """
+    allowed = [(trial, choices(trial, design)) for trial in trials]
+    right = max((sum(map(trial.passed, found)) / len(found) for trial, found in allowed), default=1.0)
+    passed, odds = 0.0 if trials else 1.0, np.ones(1)
+    for answered in range(1, len(trials) + 1):
+        odds = np.append(odds * (1 - right), 0.0) + np.insert(odds * right, 0, 0.0)
+        if answered >= least * len(trials):
+            enough = math.ceil(share * answered - 1e-9)
+            passed += float(odds[enough:].sum())
+            odds[enough:] = 0
+    return passed
 
 
 def _broken(design: Design, intact: Piece, broken: Piece) -> Trial:

@@ -45,7 +45,8 @@ def _facts(found: Results) -> list[str]:
     sets = f"{design.items} sets of items, one of each system, lengths within {design.length_ratio:g} times each other"
     given = "; made from the same conditions, which raters saw" if design.aligned else ""
     sources = "; ".join(f"{system}: {source}" for system, source in design.sources.items())
-    return [f"{sets}{given}. Order and sides were random for every rater (by the salt in study.json).", sources]
+    looks = f" All were shown at {design.looks}." if design.looks else ""
+    return [f"{sets}{given}.{looks} Order and sides were random for every rater (by the salt in study.json).", sources]
 
 
 def _row(figure: Figure) -> tuple[object, ...]:

@@ -10,9 +10,9 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from miaobi.evaluation.human.media import opaque
+from miaobi.evaluation.human.media import opaque, secret
 from miaobi.evaluation.human.records import POINTS, REAL, TIE, Design, Piece, Role, Task, Trial
-from miaobi.sampling.noise import derive_one, integers, seeds_of, uniform
+from miaobi.sampling.noise import integers, seeds_of, uniform
 
 FEWEST_CATCHES = 6
 EXTRA_SHARE = 0.1
@@ -95,8 +95,7 @@ def instructions(design: Design) -> list[Piece]:
 
 def order(design: Design, trials: Sequence[Trial], rater: str) -> list[Shown]:
     """All trials in the rater's own order and on the rater's own sides; a repeat comes after what it repeats."""
-    seed = derive_one(design.seed, "rater", rater)
-    seeds = seeds_of(seed, range(len(trials)))
+    seeds = seeds_of(secret(design.salt, "rater", rater), range(len(trials)))
     ranks: list[int] = torch.argsort(uniform(seeds, "order")).tolist()
     flips: list[int] = integers(seeds, "sides", 2).tolist()
     place = {trials[index].key: rank for rank, index in enumerate(ranks)}
@@ -107,7 +106,7 @@ def order(design: Design, trials: Sequence[Trial], rater: str) -> list[Shown]:
     # Seen again on the other sides, so that a habit of one side shows.
     sides |= {trial.key: sides[trial.of][::-1] for trial in trials if trial.of}
     return [
-        Shown(opaque(seed, "trial", trial.key), trial, sides[trial.key])
+        Shown(opaque(design.salt, "trial", rater, trial.key), trial, sides[trial.key])
         for trial in sorted(trials, key=lambda trial: place[trial.key])
     ]
 
@@ -158,7 +157,7 @@ def _instructed(design: Design, number: int) -> tuple[str, tuple[str, ...], str]
 
 
 def _check_id(design: Design, name: str) -> str:
-    return opaque(design.seed, "check", name)
+    return opaque(design.salt, "check", name)
 
 
 def _repeats(design: Design, trials: Sequence[Trial]) -> Iterator[Trial]:

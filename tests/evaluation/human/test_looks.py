@@ -44,9 +44,7 @@ def test_neither_sides_nor_colours_say_who_made_a_picture(tmp_path: Path) -> Non
     ("channels", "expected"), [((1, 1), "grey"), ((1, 4), "colour"), ((3, 4), "colour"), ((1, 3), "colour")]
 )
 def test_pictures_are_grey_only_where_all_are(channels: tuple[int, int], expected: str) -> None:
-    found = [
-        candidates(str(n), "image", [np.full((8, 8, count), 200, np.uint8)]) for n, count in enumerate(channels)
-    ]
+    found = [candidates(str(n), "image", [np.full((8, 8, count), 200, np.uint8)]) for n, count in enumerate(channels)]
     made, looks = alike(found)
     assert {one.items[0].shape for one in made} == {(8, 8, 1 if expected == "grey" else 3)}
     assert looks == f"8 x 8 pixels, {expected}"
@@ -67,7 +65,10 @@ def test_sounds_have_the_lowest_rate(tmp_path: Path) -> None:
 
 def test_clips_have_the_least_size_and_the_lowest_rate() -> None:
     fast = [np.repeat(clip, 3, axis=3) for clip in drifting(2, frames=16, side=20)]
-    found = [candidates("slow", "video", drifting(2, frames=8, side=16), rate=8), candidates("fast", "video", fast, rate=16)]
+    found = [
+        candidates("slow", "video", drifting(2, frames=8, side=16), rate=8),
+        candidates("fast", "video", fast, rate=16),
+    ]
     made, looks = alike(found)
     assert {clip.shape for one in made for clip in one.items} == {(8, 16, 16, 3)}
     assert {one.modality.config.rate for one in made} == {8}

@@ -116,7 +116,10 @@ def test_shares_of_simulated_raters_are_covered(raters: int) -> None:
         by, of = np.repeat(np.arange(raters), 30), np.tile(np.arange(30), raters)
         count = statistics.effective(values, by, of)
         for number, interval in enumerate(
-            (statistics.wilson(values.mean(), statistics.cautious(count, by, of)), statistics.wilson(values.mean(), count))
+            (
+                statistics.wilson(values.mean(), statistics.cautious(count, by, of)),
+                statistics.wilson(values.mean(), count),
+            )
         ):
             inside += (number == 0) * (interval[0] <= 0.6 <= interval[1])
             before += (number == 1) * (interval[0] <= 0.6 <= interval[1])

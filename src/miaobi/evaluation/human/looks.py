@@ -31,9 +31,7 @@ def _pictures(found: Sequence[Candidates]) -> tuple[list[Candidates], str]:
 
 def _sounds(found: Sequence[Candidates]) -> tuple[list[Candidates], str]:
     rate = min(item.rate for one in found for item in one.items)
-    made = _each(
-        found, found[0].modality, lambda item, _: item if item.rate == rate else Sound.of(item.at(rate), rate)
-    )
+    made = _each(found, found[0].modality, lambda item, _: item if item.rate == rate else Sound.of(item.at(rate), rate))
     return made, f"{rate:,} Hz, one channel"
 
 
@@ -55,9 +53,7 @@ def _each(
     found: Sequence[Candidates], modality: Modality, brought: Callable[[Item, Modality], Item]
 ) -> list[Candidates]:
     """All items brought to one form, which ``modality`` writes."""
-    return [
-        replace(one, modality=modality, items=[brought(item, one.modality) for item in one.items]) for one in found
-    ]
+    return [replace(one, modality=modality, items=[brought(item, one.modality) for item in one.items]) for one in found]
 
 
 def _frame(shapes: Iterable[tuple[int, int, int]]) -> tuple[tuple[int, int], int]:

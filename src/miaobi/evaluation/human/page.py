@@ -29,7 +29,7 @@ def render(found: Results) -> str:
                 (r.name, r.answered, r.trials, r.right, r.catches, r.same, r.repeats, r.seconds, r.why or "yes")
                 for r in found.raters
             ),
-            f"Random answers, given until the rater likes to stop, would count with a chance of at most {short(found.guessing)}.",
+            f"Random answers, given until it suits, would count with a chance of at most {short(found.guessing)}.",
         ),
     ]
     return report.page("Rated by people", sections, f"{design.task}: {', '.join(design.systems)}")

@@ -6,7 +6,7 @@ Answers are arrays of one length: ``values``, and for each the numbers of its ra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import combinations
 
@@ -32,7 +32,8 @@ def jackknifed(
     negative, and rather too large). Of a single rater, or a single set, only the other counts.
 
     Args:
-        raters: numbers of the answers' raters; ``sets``: of their sets.
+        raters: numbers of the answers' raters.
+        sets: of their sets.
         figure: of the answers with the weights that it is given, 0 or 1; NaN where they do not say.
 
     Returns:

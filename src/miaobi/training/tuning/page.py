@@ -53,7 +53,11 @@ def _confirmed(study: Study, tuned: Tuned) -> report.Section:
     ]
     header = ("seed", f"trial {tuned.best['trial']}", "as it is")
     seen = "which the search never saw" if confirmed.part == TEST else "which the search selected on"
-    note = f"{study.design.figure} on the {confirmed.part} part, {seen}. {confirmed}." if confirmed.part else str(confirmed)
+    note = (
+        f"{study.design.figure} on the {confirmed.part} part, {seen}. {confirmed}."
+        if confirmed.part
+        else str(confirmed)
+    )
     return report.table("Confirmed", header, rows, note)
 
 

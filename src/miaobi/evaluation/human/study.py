@@ -70,8 +70,8 @@ def rate(
             given={one.system: sorted(size) for one, size in zip(found, lengths, strict=True)},
             cure="ask for more items with -n, or bring the lengths nearer with a control",
         )
-    more = {"ties": ties, "seed": seed, "together": together}
-    design = _design(wanted, question, found, len(positions), sets, looks=looks, **more)
+    counts = len(positions), sets
+    design = _design(wanted, question, found, *counts, ties=ties, seed=seed, together=together, looks=looks)
     made = _make(folder, design, found, positions)
     made.save()
     return made

@@ -128,6 +128,26 @@ def test_shares_of_simulated_raters_are_covered(raters: int) -> None:
         assert before < 184, "an effective number alone is not enough for so few raters"
 
 
+@pytest.mark.parametrize("raters", COUNTS)
+def test_strengths_of_simulated_equals_are_covered(raters: int) -> None:
+    """Two simulated systems as good as each other, which raters and items favour each in their own measure."""
+    rng = np.random.default_rng(raters)
+    by, of = np.repeat(np.arange(raters), 15), np.tile(np.arange(15), raters)
+    lefts, rights = ["a"] * len(by), ["b"] * len(by)
+    inside = 0
+    for _ in range(50):
+        favour = rng.normal(0, 0.7, raters)[by] + rng.normal(0, 0.5, 15)[of]
+        wins = (rng.random(len(by)) < 1 / (1 + np.exp(-favour))).astype(float)
+
+        def figure(weights: np.ndarray, wins: np.ndarray = wins) -> np.ndarray:
+            return statistics.strengths(lefts, rights, wins, ["a", "b"], weights)
+
+        _, interval = statistics.jackknifed(by, of, figure)
+        assert interval is not None
+        inside += interval[0, 0] <= 0 <= interval[1, 0]
+    assert inside >= 46
+
+
 def test_a_mean_leaves_each_rater_out() -> None:
     """Two raters who say 2 and 4 of everything: standard error 1, Student's t of one degree of freedom 12.7062."""
     values, by, of = np.array([2.0, 2.0, 4.0, 4.0]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])

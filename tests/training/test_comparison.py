@@ -16,7 +16,11 @@ import yaml
 
 from miaobi.cli._app import run as cli
 from miaobi.errors import InvalidRecipe, RunFolderError, Unsupported
+from miaobi.recipe import Recipe
 from miaobi.training.comparison import Budget, compare
+from miaobi.training.comparison.entrants import Entrant
+from miaobi.training.comparison.folder import Folder
+from miaobi.training.comparison.rows import Measuring, _notes
 from tests.support.killing import _PROCESSES
 from tests.support.worlds import write_lines
 
@@ -154,6 +158,37 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     first = recipe(tmp_path)
     with pytest.raises(RunFolderError, match="something else"):
         compare([first], out=tmp_path, progress=False)
+
+
+def test_a_second_start_is_refused_while_the_first_is_at_work(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with Folder(out).held(), pytest.raises(RunFolderError, match="another process is at work"):
+        compare([recipe(tmp_path)], budget="2steps", out=out, progress=False)
+    assert not (out / "compare.json").exists(), "nothing was planned or trained"
+    with Folder(out).held():
+        pass
+
+
+def test_data_that_changed_in_between_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    out, first = tmp_path / "out", recipe(tmp_path)
+    compare([first], budget="4steps", out=out, with_baselines=False, progress=False)
+    shutil.rmtree(out / "rows")
+    shutil.rmtree(out / "runs")
+    write_lines(tmp_path / "lines.jsonl", 320)
+    with pytest.raises(InvalidRecipe, match="the data changed"):
+        compare([first], budget="4steps", out=out, with_baselines=False, progress=False)
+    assert not (out / "runs").exists()
+
+
+def test_settings_of_evaluation_without_effect_are_noted(tmp_path: Path) -> None:
+    plain, own = recipe(tmp_path), recipe(tmp_path, "gru")
+    own["evaluate"] = {"extractor": "pixels", "options": {"statistics": {"seed": 1}}}
+    how = Measuring("statistics.least_overlap", 20, 0, "efficientnet_lite0")
+    first, second = (Entrant(str(n), Recipe.load(one)) for n, one in enumerate((plain, own)))
+    assert _notes(first, how) == []
+    options, extractor = _notes(second, how)
+    assert "evaluate.options (statistics) had no effect" in options
+    assert "evaluate.extractor pixels had no effect" in extractor
 
 
 def test_no_recipe_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

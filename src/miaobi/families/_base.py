@@ -75,6 +75,8 @@ class Family(nn.Module, ABC):
     fills_any_length: ClassVar[bool] = False
     """Whether editing puts any number of tokens in place of those that a mask marks."""
     default_steps: ClassVar[int] = 2000
+    evaluation_only: ClassVar[frozenset[str]] = frozenset()
+    """Options that change what the model scores and not the model: no search may choose them."""
     costly_likelihood: ClassVar[bool] = False
     """Whether a likelihood takes many evaluations an item, so that it is measured only where it is named."""
     betas: ClassVar[tuple[float, float]] = (0.9, 0.95)

@@ -116,6 +116,7 @@ class Diffusion(Family):
             return solvers.create(self.solver or default, **({} if self.eta is None else {"eta": self.eta}))
 
     tiny = {"likelihood_steps": 6}
+    evaluation_only = frozenset({"likelihood_steps", "likelihood_probes"})
     targets = frozenset({Form.TENSOR})
     roles = {"denoiser": "unet"}
     default_steps = 10_000

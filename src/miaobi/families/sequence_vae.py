@@ -62,6 +62,7 @@ class SequenceVAE(Family):
         latent_temperature: float = Value(1.0, ge=0, le=10, description="scales the prior's noise")
 
     tiny = {"latent": 8, "importance_samples": 4}
+    evaluation_only = frozenset({"importance_samples"})
     targets = frozenset({Form.TOKENS})
     roles = {"encoder": "mlp", "decoder": "attentive_recurrent"}
 

@@ -52,6 +52,7 @@ class VAE(Family):
         mean: bool = Value(True, description="the likelihood's centre, in place of pixels drawn from it")
 
     tiny = {"latent": 8, "importance_samples": 4}
+    evaluation_only = frozenset({"importance_samples"})
     targets = frozenset({Form.TENSOR})
     roles = {"encoder": "convolutional", "decoder": "convolutional"}
     default_steps = 10_000

@@ -13,6 +13,8 @@ import pytest
 
 from miaobi.errors import InvalidRecipe, RunFolderError
 from miaobi.evaluation.human import Server, Study, serve
+from miaobi.evaluation.human.media import opaque
+from miaobi.sampling.noise import derive_one
 from tests.evaluation.human.studies import SECRET, clips, picture_study, rate, sounds, text_study
 
 
@@ -155,8 +157,10 @@ def test_what_is_not_for_raters_is_refused(
 
 
 def test_raters_have_secret_addresses_of_their_own(study: Study) -> None:
-    with Server(study, ["ann", "bo"]) as server, Server(study, ["ann"]) as other:
-        addresses = [*server.addresses.values(), *other.addresses.values()]
+    with Server(study, ["ann"]) as server:
+        other = list(server.addresses.values())
+    with Server(study, ["ann", "bo"]) as server:
+        addresses = [*server.addresses.values(), *other]
         assert len(set(addresses)) == 3
         assert all(address.startswith("http://127.0.0.1:") and len(address) > 45 for address in addresses)
         ann, bo = (Client(address) for address in server.addresses.values())
@@ -208,8 +212,39 @@ def test_sounds_and_clips_are_sent(make: Any, start: bytes, tmp_path: Path) -> N
     assert SECRET.encode() not in client.seen
 
 
-def test_a_taken_port_and_a_wrong_one_are_errors(study: Study) -> None:
+def test_a_taken_port_and_a_wrong_one_are_errors(study: Study, tmp_path: Path) -> None:
+    other = picture_study(tmp_path / "other", "likert")
     with Server(study, ["ann"]) as server, pytest.raises(RunFolderError, match="another --port"):
-        Server(study, ["ann"], server.port)
+        Server(other, ["ann"], server.port)
+    with Server(other, ["ann"]):
+        pass
     with pytest.raises(InvalidRecipe, match="port"):
         Server(study, ["ann"], 70_000)
+
+
+def test_a_study_is_served_once_at_a_time(study: Study) -> None:
+    with Server(study, ["ann"]), pytest.raises(RunFolderError, match="served already"):
+        Server(Study.open(study.folder), ["bo"])
+    with Server(Study.open(study.folder), ["bo"]) as server:
+        client = Client(server.addresses["bo"])
+        assert client.answer({"trial": client.state()["trial"], "answer": "a", "seconds": 1})[0] == 200
+
+
+def test_a_browser_leaves_the_usual_port_out(study: Study, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client.ask("GET", client.base.path + "state", Host="127.0.0.1")[0] == 403
+    monkeypatch.setattr(Server, "port", property(lambda server: 80))
+    for host in ("127.0.0.1", "localhost", "127.0.0.1:80"):
+        assert client.ask("GET", client.base.path + "state", Host=host)[0] == 200
+    assert client.ask("GET", client.base.path + "state", Host="evil.example")[0] == 403
+
+
+def test_what_the_page_is_sent_does_not_say_which_side_is_real(study: Study, client: Client) -> None:
+    """All that a rater knows besides is the program, the study's seed and their own name."""
+    sent = client.state()["trial"]
+    keys = [trial.key for trial in study.trials]
+    for salt in ("0" * 32, study.design.salt):
+        found = [key for key in keys if opaque(salt, "trial", "ann", key) == sent]
+        assert len(found) == (salt == study.design.salt), "told by whoever has the salt alone"
+    known = derive_one(study.design.seed, "rater", "ann")
+    assert sent not in {f"{derive_one(known, 'trial', key) % 2**64:016x}" for key in keys}
+    assert study.design.salt.encode() not in client.seen

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,15 +12,6 @@ from scipy import stats
 
 from miaobi.evaluation.human import statistics
 from miaobi.evaluation.metrics._intervals import share
-
-NONE = math.nan
-# Krippendorff 2011, "Computing Krippendorff's alpha-reliability", section C: four observers, twelve units.
-PUBLISHED = [
-    [1, 2, 3, 3, 2, 1, 4, 1, 2, NONE, NONE, NONE],
-    [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, NONE, 3],
-    [NONE, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, NONE],
-    [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, NONE],
-]
 
 
 def simulated_ratings(
@@ -42,23 +32,6 @@ def simulated_choices(
     odds = np.full(items, truth) if not spread else rng.beta(truth / spread, (1 - truth) / spread, items)
     right = (rng.random((raters, items)) < odds).astype(float)
     return right.ravel(), np.repeat(np.arange(raters), items), np.tile(np.arange(items), raters)
-
-
-@pytest.mark.parametrize(("level", "expected"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849)])
-def test_alpha_is_the_published_one(level: statistics.Level, expected: float) -> None:
-    assert statistics.alpha(pd.DataFrame(PUBLISHED), level) == pytest.approx(expected, abs=5e-4)
-
-
-def test_agreement_reads_answers_and_leaves_out_what_one_rater_said() -> None:
-    answers = {(r, i): float(n) for r, row in enumerate(PUBLISHED) for i, n in enumerate(row) if not math.isnan(n)}
-    found = statistics.agreement(answers, "likert", 0)
-    assert found is not None
-    value, interval = found
-    assert value == pytest.approx(0.815, abs=5e-4)
-    assert interval is not None
-    assert interval[0] < value < interval[1] <= 1
-    assert statistics.agreement({(0, 0): 1.0, (0, 1): 2.0}, "likert", 0) is None
-    assert statistics.agreement({(0, 0): 1.0, (1, 0): 1.0}, "pairs", 0) is None
 
 
 @pytest.mark.parametrize(("wins", "losses"), [(7, 3), (1, 1), (10, 0)])
@@ -93,27 +66,104 @@ def test_a_comparison_counted_twice_is_one_of_weight_two() -> None:
     assert weighted == pytest.approx(twice, abs=1e-6)
 
 
-@pytest.mark.parametrize(("raters", "items"), [(12, 30), (1, 40), (40, 8)])
+COUNTS = [2, 3, 4, 6, 8, 12]
+
+
+@pytest.mark.parametrize(("raters", "items"), [*((count, 30) for count in COUNTS), (1, 40), (40, 8)])
 def test_the_mean_of_simulated_ratings_is_covered(raters: int, items: int) -> None:
+    """Few raters too: the percentiles of resampled ones hold the mean of two in 73 % of such studies only."""
     rater_spread = 0.5 if raters > 1 else 0.0
     inside, narrow = 0, 0
-    for seed in range(60):
+    for seed in range(200):
         values, by, of = simulated_ratings(raters, items, seed, rater_spread=rater_spread)
-        _, interval = statistics.mean(values, by, of, seed)
+        _, interval = statistics.mean(values, by, of)
         assert interval is not None
         inside += interval[0] <= 3 <= interval[1]
         half = stats.norm.ppf(0.975) * values.std() / math.sqrt(len(values))
         narrow += abs(values.mean() - 3) <= half
-    assert inside >= 52, "of 60; 57 are expected"
+    assert inside >= 184, "92 % of 200"
     if raters > 1:
-        assert narrow < 50, "answers taken as independent must not pass, or the test cannot fail"
+        assert narrow < 170, "answers taken as independent must not pass, or the test cannot fail"
+
+
+@pytest.mark.parametrize("raters", COUNTS)
+def test_differences_of_simulated_systems_are_covered(raters: int) -> None:
+    """Simulated raters who like one of two systems more, each as much as they like."""
+    rng = np.random.default_rng(raters)
+    inside = 0
+    for _ in range(100):
+        liking, items = rng.normal(0.5, 0.5, (raters, 1)), rng.normal(0, 0.3, (1, 20))
+        ours = 3 + liking + items + rng.normal(0, 0.5, (raters, 20))
+        theirs = 3 + rng.normal(0, 0.5, (raters, 20))
+        values, left = np.append(ours, theirs), np.repeat([True, False], 20 * raters)
+        by, of = np.tile(np.repeat(np.arange(raters), 20), 2), np.tile(np.arange(20), 2 * raters)
+        _, interval = statistics.difference(left, values, by, of)
+        assert interval is not None
+        inside += interval[0] <= 0.5 <= interval[1]
+    assert inside >= 92
+
+
+@pytest.mark.parametrize("raters", COUNTS)
+def test_shares_of_simulated_raters_are_covered(raters: int) -> None:
+    """Simulated raters of unlike ability, on items of unlike difficulty; six in ten of all answers are right."""
+    rng = np.random.default_rng(raters)
+    ability, ease = stats.beta(3, 2), stats.uniform(-0.1, 0.2)
+    inside, before = 0, 0
+    for _ in range(200):
+        odds = ability.rvs((raters, 1), random_state=rng) + ease.rvs((1, 30), random_state=rng)
+        # Odds beyond 0 and 1 are turned back, which moves their mean by far less than an interval.
+        values = (rng.random((raters, 30)) < np.clip(odds, 0, 1)).astype(float).ravel()
+        by, of = np.repeat(np.arange(raters), 30), np.tile(np.arange(30), raters)
+        count = statistics.effective(values, by, of)
+        for number, interval in enumerate(
+            (
+                statistics.wilson(values.mean(), statistics.cautious(count, by, of)),
+                statistics.wilson(values.mean(), count),
+            )
+        ):
+            inside += (number == 0) * (interval[0] <= 0.6 <= interval[1])
+            before += (number == 1) * (interval[0] <= 0.6 <= interval[1])
+    assert inside >= 184
+    if raters < 4:
+        assert before < 184, "an effective number alone is not enough for so few raters"
+
+
+@pytest.mark.parametrize("raters", COUNTS)
+def test_strengths_of_simulated_equals_are_covered(raters: int) -> None:
+    """Two simulated systems as good as each other, which raters and items favour each in their own measure."""
+    rng = np.random.default_rng(raters)
+    by, of = np.repeat(np.arange(raters), 15), np.tile(np.arange(15), raters)
+    lefts, rights = ["a"] * len(by), ["b"] * len(by)
+    inside = 0
+    for _ in range(50):
+        favour = rng.normal(0, 0.7, raters)[by] + rng.normal(0, 0.5, 15)[of]
+        wins = (rng.random(len(by)) < 1 / (1 + np.exp(-favour))).astype(float)
+
+        def figure(weights: np.ndarray, wins: np.ndarray = wins) -> np.ndarray:
+            return statistics.strengths(lefts, rights, wins, ["a", "b"], weights)
+
+        _, interval = statistics.jackknifed(by, of, figure)
+        assert interval is not None
+        inside += interval[0, 0] <= 0 <= interval[1, 0]
+    assert inside >= 46
+
+
+def test_a_mean_leaves_each_rater_out() -> None:
+    """Two raters who say 2 and 4 of everything: standard error 1, Student's t of one degree of freedom 12.7062."""
+    values, by, of = np.array([2.0, 2.0, 4.0, 4.0]), np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])
+    value, interval = statistics.mean(values, by, of)
+    assert value == 3
+    assert interval == pytest.approx((3 - 12.7062, 3 + 12.7062), abs=1e-4)
+    assert statistics.mean(values[:1], by[:1], of[:1]) == (2, None)
+    left = np.array([True, True, False, False])
+    assert statistics.difference(left, values, by, of) == (-2, None), "each side is one rater's alone"
 
 
 def test_a_difference_of_systems_does_not_see_how_raters_use_the_scale() -> None:
     values, by, of = simulated_ratings(8, 20, 0, rater_spread=2.0)
     left = np.tile([True, False], 80)
     values = values + np.where(left, 0.5, 0.0)
-    difference, interval = statistics.difference(left, values, by, of // 2, 0)
+    difference, interval = statistics.difference(left, values, by, of // 2)
     assert interval[0] < 0.5 < interval[1]
     assert interval[0] < difference < interval[1]
     assert interval[1] - interval[0] < 1.5, "raters two points apart would make it wider"

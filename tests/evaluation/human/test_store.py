@@ -11,7 +11,7 @@ import pytest
 from miaobi.errors import CorruptFile, DataError, InvalidRecipe, RunFolderError
 from miaobi.evaluation.human import Study
 from miaobi.evaluation.human.store import LONGEST, check_raters
-from tests.evaluation.human.studies import text_study
+from tests.evaluation.human.studies import picture_study, text_study
 
 
 def test_a_study_reads_back_as_it_was(tmp_path: Path) -> None:
@@ -74,6 +74,32 @@ def test_what_is_no_study_is_refused(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text('{"format": 1, "design": {}}')
     with pytest.raises(CorruptFile, match="not a rating study"):
         Study.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../private.png", "/etc/private.png", "link.png", "notes.txt", "sub/a.png", ".."])
+def test_a_study_from_elsewhere_shows_only_its_own_media(name: str, tmp_path: Path) -> None:
+    study = picture_study(tmp_path, "likert")
+    for path in (tmp_path / "private.png", study.media / "notes.txt"):
+        path.write_bytes(b"private")
+    (study.media / "link.png").symlink_to(tmp_path / "private.png")
+    path = study.folder / "study.json"
+    data = json.loads(path.read_text())
+    next(piece for piece in data["pieces"] if piece["file"])["file"] = name
+    path.write_text(json.dumps(data))
+    with pytest.raises(CorruptFile, match="not a medium of the study"):
+        Study.open(study.folder)
+
+
+def test_order_and_ids_follow_from_a_salt_that_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Real salts, not this folder's.
+    monkeypatch.undo()
+    first, second = text_study(tmp_path / "1", "pairs", seed=3), text_study(tmp_path / "2", "pairs", seed=3)
+    assert len({first.design.salt, second.design.salt, f"{1:032x}", f"{2:032x}"}) == 4
+    plans = [study.plan("ann") for study in (first, second, Study.open(first.folder))]
+    assert plans[0] == plans[2]
+    assert not {one.id for one in plans[0]} & {one.id for one in plans[1]}
+    assert [one.trial.key for one in plans[0]] != [one.trial.key for one in plans[1]]
+    assert not first.pieces.keys() & second.pieces.keys()
 
 
 @pytest.mark.parametrize("names", [[], [""], ["a", "a "], ["a\nb"], ["x" * 41], [str(n) for n in range(201)]])

@@ -1,10 +1,12 @@
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 from miaobi.errors import Diverged
 from miaobi.training.tuning.confirming import Confirmed, confirm
+from miaobi.training.tuning.page import _confirmed
 from tests.training.tuning.stand_ins import Pretend, loss, searched, study_in
 
 
@@ -15,9 +17,9 @@ def silent(text):
 class Seeded(Pretend):
     """Its figure is the recipe's loss and what `noise` says of the seed; `Diverged` where that says nothing."""
 
-    def __init__(self, noise):
+    def __init__(self, noise, part="test"):
         super().__init__()
-        self.noise, self.figures, self.seeds = noise, {}, []
+        self.noise, self.part, self.figures, self.seeds = noise, part, {}, []
 
     def __call__(self, recipe, run, watch):
         shift = self.noise(recipe)
@@ -29,11 +31,11 @@ class Seeded(Pretend):
 
     def score(self, run, metric, figure):
         assert (metric, figure) == ("likelihood", "bits")
-        return self.figures[run.name], "test"
+        return self.figures[run.name], self.part
 
 
-def confirmed(root, noise, count=4, **tune):
-    train = Seeded(noise)
+def confirmed(root, noise, count=4, part="test", **tune):
+    train = Seeded(noise, part)
     return confirm(searched(root, 12, **tune), count, train, train.score, silent), train
 
 
@@ -74,9 +76,9 @@ def test_the_interval_is_students(tmp_path):
 
 def test_higher_is_better_turns_the_sign(tmp_path):
     found, _ = confirmed(tmp_path, lambda recipe: -loss(recipe) + 0.1 * recipe.seed, count=2, lower=False)
-    if found is not None:
-        assert found.gain == pytest.approx(0)
-        assert found.interval == pytest.approx((0, 0), abs=1e-9)
+    assert found is not None
+    assert found.gain == pytest.approx(0)
+    assert found.interval == pytest.approx((0, 0), abs=1e-9)
 
 
 def test_one_seed_and_a_diverged_run_prove_nothing(tmp_path):
@@ -111,3 +113,22 @@ def test_a_verdict_needs_the_whole_interval():
     assert found.beyond_noise
     assert not replace(found, interval=(-0.1, 2.1)).beyond_noise
     assert not replace(found, interval=(-2.0, -1.0)).beyond_noise
+
+
+def test_without_a_test_part_there_is_no_verdict(tmp_path):
+    found, _ = confirmed(tmp_path, lambda recipe: 0.0, part="validation")
+    assert found.interval[0] > 0
+    assert (found.part, found.beyond_noise) == ("validation", False)
+    assert "no verdict" in str(found)
+    assert "beyond noise" not in str(found)
+    shown = _confirmed(study_in(tmp_path), SimpleNamespace(confirmed=found, best={"trial": 3})).body
+    assert "on the validation part, which the search selected on" in shown
+    assert "never saw" not in shown
+
+
+def test_a_diverged_run_does_not_say_what_the_others_were_measured_on(tmp_path):
+    wild, _ = confirmed(tmp_path / "one", lambda recipe: None if recipe.seed == 1 else 0.0, part="validation")
+    assert wild.part == "validation"
+    none, _ = confirmed(tmp_path / "all", lambda recipe: None)
+    assert none.part == ""
+    assert " part" not in str(none)

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from miaobi import families
 from miaobi.errors import DataError, InvalidRecipe, RequestError, UnknownName, Unsupported
 from miaobi.recipe import Recipe
 from miaobi.training.assembly import Assembly
@@ -45,11 +46,22 @@ def text(folder, network="transformer", **train):
         ("evaluate.samples", [10, 20], "would not compare"),
         ("model.family", ["vae", "gan"], "would not compare"),
         ("seed", [1, 2], "would not compare"),
+        ("model.options.importance_samples", [1, 64], "changes how trials are measured"),
+        ("model.options", [{"importance_samples": 1}, {"importance_samples": 64}], "changes how trials are measured"),
     ],
 )
 def test_a_path_that_is_not_there_or_may_not_be_searched_is_refused_before_data_is_read(path, values, match, tmp_path):
     with pytest.raises(RequestError, match=match):
         check_paths(vae(tmp_path), parse_space({path: values}))
+
+
+def test_what_only_evaluation_uses_is_an_option_of_the_family():
+    found = {name: families.find(name) for name in families.names()}
+    assert found["diffusion"].evaluation_only == {"likelihood_steps", "likelihood_probes"}
+    for name, family in found.items():
+        assert family.evaluation_only <= set(family.Config.model_fields), name
+        declared = {option for option in family.Config.model_fields if option.startswith(("importance", "likelihood_"))}
+        assert declared <= family.evaluation_only, name
 
 
 def test_nothing_is_read_before_the_paths_are_checked(tmp_path):

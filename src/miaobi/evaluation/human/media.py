@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 
 from miaobi.evaluation.human.records import Piece
 from miaobi.modalities import Item, Modality
-from miaobi.sampling.noise import derive_one, seeds_of, uniform
+from miaobi.sampling.noise import seeds_of, uniform
 
 TYPES = {".png": "image/png", ".wav": "audio/wav", ".mp4": "video/mp4"}
 _KINDS = {".png": "image", ".wav": "sound", ".mp4": "video"}
@@ -19,7 +20,7 @@ _QUIET = 0.3
 
 
 def piece(
-    modality: Modality, item: Item, folder: Path, *, system: str, key: str, seed: int, given: str = "", broken: bool
+    modality: Modality, item: Item, folder: Path, *, system: str, key: str, salt: str, given: str = "", broken: bool
 ) -> Piece:
     """An item as a `Piece`, its media (if any) written to ``folder``.
 
@@ -30,14 +31,15 @@ def piece(
         item: canonical.
         folder: for media; exists.
         system: who made it.
-        key: names it within the study; with ``seed`` it gives the id.
-        seed: the study's.
+        key: names it within the study; with ``salt`` it gives the id.
+        salt: the study's.
         given: what it was made from.
         broken: show it with its characters, pixels or samples in random order.
     """
-    name = opaque(seed, "piece", key)
+    name = opaque(salt, "piece", key)
+    seed = secret(salt, "broken", key)
     if broken and modality.name in ("text", "image", "video"):
-        item = scrambled(item, derive_one(seed, "broken", key))
+        item = scrambled(item, seed)
     length = modality.length(item)
     text = modality.text(item) if modality.name == "text" else None
     if text is not None:
@@ -49,13 +51,21 @@ def piece(
         picture.save(path, compress_level=0)
     if path.suffix == ".wav" and broken:
         samples, rate = soundfile.read(path, dtype="int16")
-        soundfile.write(path, (_QUIET * shuffled(samples, derive_one(seed, "broken", key))).astype(np.int16), rate)
+        soundfile.write(path, (_QUIET * shuffled(samples, seed)).astype(np.int16), rate)
     return Piece(name, system, _KINDS[path.suffix], file=path.name, length=length, given=given)
 
 
-def opaque(seed: int, *keys: str | int) -> str:
-    """16 hexadecimal digits that tell nothing about the keys they come from."""
-    return f"{derive_one(seed, *keys) % 2**64:016x}"
+def opaque(salt: str, *keys: str) -> str:
+    """16 hexadecimal digits that, to whoever lacks the salt, tell nothing about the keys or about other digits.
+
+    A keyed hash, since the mixing behind seeds can be turned round.
+    """
+    return hashlib.blake2b("\0".join(keys).encode(), digest_size=8, key=bytes.fromhex(salt)).hexdigest()
+
+
+def secret(salt: str, *keys: str) -> int:
+    """A seed of the like."""
+    return int(opaque(salt, *keys), 16)
 
 
 def scrambled(item: Item, seed: int) -> Item:

@@ -8,7 +8,8 @@ from miaobi.evaluation import report
 from miaobi.evaluation.charts import short
 
 if TYPE_CHECKING:
-    from miaobi.evaluation.human.results import Figure, Results
+    from miaobi.evaluation.human.figures import Figure
+    from miaobi.evaluation.human.results import Results
 
 _HEADER = ("figure", "of", "value", "95 % interval", "p", "answers", "sets of items", "raters", "how")
 
@@ -28,7 +29,7 @@ def render(found: Results) -> str:
                 (r.name, r.answered, r.trials, r.right, r.catches, r.same, r.repeats, r.seconds, r.why or "yes")
                 for r in found.raters
             ),
-            f"Random answers to all catch trials would count with a chance of {short(found.guessing)}.",
+            f"Random answers, given until it suits, would count with a chance of at most {short(found.guessing)}.",
         ),
     ]
     return report.page("Rated by people", sections, f"{design.task}: {', '.join(design.systems)}")
@@ -44,7 +45,8 @@ def _facts(found: Results) -> list[str]:
     sets = f"{design.items} sets of items, one of each system, lengths within {design.length_ratio:g} times each other"
     given = "; made from the same conditions, which raters saw" if design.aligned else ""
     sources = "; ".join(f"{system}: {source}" for system, source in design.sources.items())
-    return [f"{sets}{given}. Order and sides were random for every rater (seed {design.seed}).", sources]
+    looks = f" All were shown at {design.looks}." if design.looks else ""
+    return [f"{sets}{given}.{looks} Order and sides were random for every rater (by the salt in study.json).", sources]
 
 
 def _row(figure: Figure) -> tuple[object, ...]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
 import torch
 
-from miaobi.evaluation.human.media import opaque
+from miaobi.evaluation.human.media import opaque, secret
 from miaobi.evaluation.human.records import POINTS, REAL, TIE, Design, Piece, Role, Task, Trial
-from miaobi.sampling.noise import derive_one, integers, seeds_of, uniform
+from miaobi.sampling.noise import integers, seeds_of, uniform
 
 FEWEST_CATCHES = 6
 EXTRA_SHARE = 0.1
@@ -94,8 +95,7 @@ def instructions(design: Design) -> list[Piece]:
 
 def order(design: Design, trials: Sequence[Trial], rater: str) -> list[Shown]:
     """All trials in the rater's own order and on the rater's own sides; a repeat comes after what it repeats."""
-    seed = derive_one(design.seed, "rater", rater)
-    seeds = seeds_of(seed, range(len(trials)))
+    seeds = seeds_of(secret(design.salt, "rater", rater), range(len(trials)))
     ranks: list[int] = torch.argsort(uniform(seeds, "order")).tolist()
     flips: list[int] = integers(seeds, "sides", 2).tolist()
     place = {trials[index].key: rank for rank, index in enumerate(ranks)}
@@ -106,7 +106,7 @@ def order(design: Design, trials: Sequence[Trial], rater: str) -> list[Shown]:
     # Seen again on the other sides, so that a habit of one side shows.
     sides |= {trial.key: sides[trial.of][::-1] for trial in trials if trial.of}
     return [
-        Shown(opaque(seed, "trial", trial.key), trial, sides[trial.key])
+        Shown(opaque(design.salt, "trial", rater, trial.key), trial, sides[trial.key])
         for trial in sorted(trials, key=lambda trial: place[trial.key])
     ]
 
@@ -118,17 +118,28 @@ def choices(trial: Trial, design: Design) -> list[str]:
     return [*trial.pieces, *([TIE] if design.ties else [])]
 
 
-def guessing_passes(trials: Iterable[Trial], design: Design, share: float) -> float:
-    """The probability that random answers to these catch trials are right in at least ``share`` of them."""
-    odds = [1.0]
-    for trial in trials:
-        allowed = choices(trial, design)
-        right = sum(map(trial.passed, allowed)) / len(allowed)
-        odds = [
-            (odds[n] * (1 - right) if n < len(odds) else 0.0) + (odds[n - 1] * right if n else 0.0)
-            for n in range(len(odds) + 1)
-        ]
-    return sum(odds[math.ceil(share * (len(odds) - 1) - 1e-9) :])
+def guessing_passes(trials: Sequence[Trial], design: Design, share: float, least: float) -> float:
+    """At most how probable it is that random answers are right in ``share`` of the catch trials that were answered.
+
+    Whoever gives them may stop at any time after ``least`` of all, and so where it looks best. Every trial is taken to
+    be as easily guessed as the easiest.
+
+    Args:
+        trials: the catch trials.
+        design: of the study.
+        share: of those answered.
+        least: share of all.
+    """
+    allowed = [(trial, choices(trial, design)) for trial in trials]
+    right = max((sum(map(trial.passed, found)) / len(found) for trial, found in allowed), default=1.0)
+    passed, odds = 0.0 if trials else 1.0, np.ones(1)
+    for answered in range(1, len(trials) + 1):
+        odds = np.append(odds * (1 - right), 0.0) + np.insert(odds * right, 0, 0.0)
+        if answered >= least * len(trials):
+            enough = math.ceil(share * answered - 1e-9)
+            passed += float(odds[enough:].sum())
+            odds[enough:] = 0
+    return passed
 
 
 def _broken(design: Design, intact: Piece, broken: Piece) -> Trial:
@@ -146,7 +157,7 @@ def _instructed(design: Design, number: int) -> tuple[str, tuple[str, ...], str]
 
 
 def _check_id(design: Design, name: str) -> str:
-    return opaque(design.seed, "check", name)
+    return opaque(design.salt, "check", name)
 
 
 def _repeats(design: Design, trials: Sequence[Trial]) -> Iterator[Trial]:

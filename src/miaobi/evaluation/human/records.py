@@ -50,7 +50,9 @@ class Design(Settings):
         length_ratio: the longest of a set is at most this many times its shortest.
         aligned: whether a set's items were made from the same conditions, which raters see.
         ties: whether "cannot tell" may be answered.
-        seed: of everything random.
+        seed: of what models make, and of which trials are repeated.
+        salt: secret and random: order, sides and ids follow from it, and from nothing that a rater could know.
+        looks: the one form that pictures, sounds or clips were brought to; empty of texts.
         sources: where each system's items came from.
     """
 
@@ -67,6 +69,8 @@ class Design(Settings):
     aligned: bool = False
     ties: bool = False
     seed: int = 0
+    salt: str = Value(pattern="^[0-9a-f]{32}$")
+    looks: str = ""
     sources: dict[str, str] = Value(default_factory=dict)
 
 

@@ -11,6 +11,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -33,6 +34,7 @@ _LARGEST_BODY = 4096
 _MOST_READ = 1 << 16
 _MOST_DIGITS = 9
 _PATIENCE = 30
+_USUAL_PORT = 80
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:; "
     "media-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -133,21 +135,26 @@ class Server:
 
     Raises:
         InvalidRecipe: names or a port that cannot be used.
-        RunFolderError: the port is taken.
+        RunFolderError: the port is taken, or another server has the study.
     """
 
     def __init__(self, study: Study, raters: Sequence[str], port: int = 0) -> None:
         names = check_raters(raters)
         if not 0 <= port < 1 << 16:
             raise InvalidRecipe("the port is out of range", given=port, allowed="0 to 65535")
-        done = {name: {answer.trial for answer in study.answers() if answer.rater == name} for name in names}
-        self.sessions = {
-            secrets.token_urlsafe(16): Session(study, name, study.plan(name), done[name]) for name in names
-        }
-        try:
-            self._http = _Http(("127.0.0.1", port), _handler(self))
-        except OSError as error:
-            raise RunFolderError(f"cannot serve: {error}", given=port, cure="choose another --port") from None
+        with ExitStack() as held:
+            held.enter_context(study.served())
+            answers = study.answers()
+            done = {name: {answer.trial for answer in answers if answer.rater == name} for name in names}
+            self.sessions = {
+                secrets.token_urlsafe(16): Session(study, name, study.plan(name), done[name]) for name in names
+            }
+            try:
+                self._http = _Http(("127.0.0.1", port), _handler(self))
+            except OSError as error:
+                raise RunFolderError(f"cannot serve: {error}", given=port, cure="choose another --port") from None
+            # Until the server is closed.
+            self._held = held.pop_all()
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.1,), daemon=True)
         self.finished = threading.Event()
         self.note_progress()
@@ -161,6 +168,12 @@ class Server:
     def addresses(self) -> dict[str, str]:
         """Each rater's own, secret address."""
         return {one.rater: f"http://127.0.0.1:{self.port}/{token}/" for token, one in self.sessions.items()}
+
+    @property
+    def hosts(self) -> set[str]:
+        """What a browser calls this server; the usual port goes unsaid."""
+        named = ("127.0.0.1", "localhost")
+        return {*(f"{host}:{self.port}" for host in named), *(named if self.port == _USUAL_PORT else ())}
 
     def note_progress(self) -> None:
         """Set `finished` once every rater has answered everything."""
@@ -182,6 +195,7 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self._http.shutdown()
         self._http.server_close()
+        self._held.close()
 
 
 def serve(
@@ -269,7 +283,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _session(self) -> tuple[Session, str]:
         # A page of another site that has its name resolve to this machine sends its own name here.
-        if self.headers.get("Host") not in [f"{host}:{self.rating.port}" for host in ("127.0.0.1", "localhost")]:
+        if self.headers.get("Host") not in self.rating.hosts:
             raise Refused(HTTPStatus.FORBIDDEN, "another host's name")
         _, token, rest = (*self.path.split("?")[0].split("/", 2), "", "")[:3]
         session = self.rating.session(token)

@@ -6,66 +6,71 @@ Answers are arrays of one length: ``values``, and for each the numbers of its ra
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from itertools import combinations
-from typing import Literal
 
 import evalica
 import numpy as np
-import pandas as pd
 from scipy import stats
 
-from miaobi.evaluation.metrics._intervals import LEVEL, RESAMPLES, Interval
-from miaobi.sampling.noise import derive_one, integers, seeds_of
+from miaobi.evaluation.metrics._intervals import LEVEL, Interval
 
 POWER = 0.8
 _Z = float(stats.norm.ppf((1 + LEVEL) / 2))
 _DRAWN = 1.0
-Level = Literal["nominal", "ordinal", "interval"]
-_LEVELS: dict[str, Level] = {"likert": "ordinal", "pairs": "nominal", "real": "nominal"}
 
 
-def reweighted(raters: np.ndarray, sets: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """Weights of the answers in 1,000 resamples with replacement of raters and, apart from that, of sets.
+def jackknifed(
+    raters: np.ndarray, sets: np.ndarray, figure: Callable[[np.ndarray], np.ndarray | float]
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """A figure of all answers, and its interval ``[2, ...]`` over raters and over sets of items.
 
-    The pigeonhole bootstrap (Owen 2007, "The pigeonhole bootstrap"): never too narrow, whichever of the two varies. Of
-    a single rater, or a single set, only the other is resampled.
+    Each rater, and each set, is left out in turn; the variances of the two add up, and Student's t has one degree of
+    freedom fewer than there are raters or sets, whichever are fewer (MacKinnon, Nielsen and Webb 2024, "Jackknife
+    inference with two-way clustering"; what an answer has of its own is not taken off, so that the variance is never
+    negative, and rather too large). Of a single rater, or a single set, only the other counts.
+
+    Args:
+        raters: numbers of the answers' raters.
+        sets: of their sets.
+        figure: of the answers with the weights that it is given, 0 or 1; NaN where they do not say.
+
+    Returns:
+        The interval is ``None`` of a single set by a single rater, and where a figure needs somebody's answers.
     """
-    many = [codes for codes in (raters, sets) if codes.max(initial=0) > 0]
-    counts = [int(codes.max()) + 1 for codes in many]
-    drawn = [
-        integers(seeds_of(derive_one(seed, axis), range(RESAMPLES)), "raters and items", count, (count,)).numpy()
-        for axis, count in enumerate(counts)
-    ]
-    for number in range(RESAMPLES):
-        weights = np.ones(len(raters))
-        for codes, count, rows in zip(many, counts, drawn, strict=True):
-            weights = weights * np.bincount(rows[number], minlength=count)[codes]
-        if weights.any():
-            yield weights
-
-
-def resampled(
-    raters: np.ndarray, sets: np.ndarray, seed: int, figure: Callable[[np.ndarray], np.ndarray | float]
-) -> np.ndarray:
-    """The percentile intervals ``[2, ...]`` of what ``figure`` gives for the weights of a resample."""
-    found = np.array([figure(weights) for weights in reweighted(raters, sets, seed)])
-    return np.nanquantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
-
-
-def mean(values: np.ndarray, raters: np.ndarray, sets: np.ndarray, seed: int) -> tuple[float, Interval | None]:
-    """The mean answer and its interval over raters and items; none of a single set by a single rater."""
-    value = float(values.mean())
-    if not raters.max(initial=0) and not sets.max(initial=0):
+    value = np.asarray(figure(np.ones(len(raters))))
+    variances = []
+    for codes in (raters, sets):
+        count = clusters(codes)
+        if count > 1:
+            left = np.array([figure((codes != number).astype(float)) for number in range(count)])
+            variances.append((count - 1) / count * ((left - left.mean(0)) ** 2).sum(0))
+    error = np.sqrt(sum(variances))
+    if not variances or not np.isfinite(error).all():
         return value, None
-    low, high = resampled(raters, sets, seed, lambda weights: float(np.average(values, weights=weights)))
-    return value, (float(low), float(high))
+    half = float(stats.t.ppf((1 + LEVEL) / 2, freedom(raters, sets))) * error
+    return value, np.stack([value - half, value + half])
+
+
+def clusters(codes: np.ndarray) -> int:
+    """How many there are, numbered from 0."""
+    return int(codes.max(initial=-1)) + 1
+
+
+def freedom(raters: np.ndarray, sets: np.ndarray) -> int:
+    """Degrees of freedom: one fewer than raters or sets, whichever are fewer; a single one of either does not count."""
+    return min((count for codes in (raters, sets) if (count := clusters(codes)) > 1), default=2) - 1
+
+
+def mean(values: np.ndarray, raters: np.ndarray, sets: np.ndarray) -> tuple[float, Interval | None]:
+    """The mean answer and its interval over raters and items; none of a single set by a single rater."""
+    return _single(jackknifed(raters, sets, lambda weights: float(np.average(values, weights=weights))))
 
 
 def difference(
-    left: np.ndarray, values: np.ndarray, raters: np.ndarray, sets: np.ndarray, seed: int
-) -> tuple[float, Interval]:
+    left: np.ndarray, values: np.ndarray, raters: np.ndarray, sets: np.ndarray
+) -> tuple[float, Interval | None]:
     """Mean of the answers where ``left`` is true less that of the others; raters and sets are shared by both."""
 
     def of(weights: np.ndarray) -> float:
@@ -74,22 +79,27 @@ def difference(
         ours, theirs = weights[left], weights[~left]
         return float(np.average(values[left], weights=ours) - np.average(values[~left], weights=theirs))
 
-    low, high = resampled(raters, sets, seed, of)
-    return of(np.ones(len(values))), (float(low), float(high))
+    return _single(jackknifed(raters, sets, of))
+
+
+def _single(found: tuple[np.ndarray, np.ndarray | None]) -> tuple[float, Interval | None]:
+    value, interval = found
+    return float(value), None if interval is None else (float(interval[0]), float(interval[1]))
 
 
 def effective(values: np.ndarray, raters: np.ndarray, sets: np.ndarray) -> float:
     """How many independent answers these (0 to 1) are worth: their number over the design effect (Kish 1965).
 
     The variance of their mean is that of answers clustered by rater and by set (Cameron, Gelbach and Miller 2011,
-    "Robust inference with multiway clustering"). Where all answers are alike it cannot be seen: then the sets count.
+    "Robust inference with multiway clustering"), at least that of answers clustered by the one or the other alone.
+    Where all answers are alike it cannot be seen: then the sets count.
     """
     count, share = len(values), float(values.mean())
     single = share * (1 - share) / max(1, count - 1)
     if single < 1e-12:
         return float(len(np.unique(sets)))
     found = [variance for codes in (raters, sets) if (variance := _clustered(values, codes)) is not None]
-    both = sum(found) - single * (len(found) - 1)
+    both = max(sum(found) - single * (len(found) - 1), *found) if len(found) > 1 else sum(found)
     return count / max(1.0, both / single) if found else float(count)
 
 
@@ -100,6 +110,15 @@ def _clustered(values: np.ndarray, codes: np.ndarray) -> float | None:
         return None
     sums = np.bincount(codes, weights=values - values.mean())
     return clusters / (clusters - 1) * float((sums**2).sum()) / len(values) ** 2
+
+
+def cautious(count: float, raters: np.ndarray, sets: np.ndarray) -> float:
+    """An effective number of answers for intervals, reduced because few raters or sets do not tell it well.
+
+    By the square of the normal quantile over Student's (Korn and Graubard 1998, "Confidence intervals for proportions
+    with small expected number of positive counts estimated from survey data").
+    """
+    return count * (_Z / float(stats.t.ppf((1 + LEVEL) / 2, freedom(raters, sets)))) ** 2
 
 
 def wilson(share: float, count: float) -> Interval:
@@ -184,34 +203,3 @@ def beats(logs: np.ndarray) -> np.ndarray:
     """For each log-strength the mean chance to be preferred to one of the others."""
     chances = 1 / (1 + np.exp(logs[None] - logs[:, None]))
     return (chances.sum(1) - 0.5) / (len(logs) - 1)
-
-
-def agreement(answers: Mapping[tuple[int, int], float], task: str, seed: int) -> tuple[float, Interval | None] | None:
-    """Krippendorff's alpha (2011, "Computing Krippendorff's alpha-reliability"), by evalica, over resampled items.
-
-    Args:
-        answers: (rater, item) to a number; of choices, one a choice.
-        task: ratings are ordinal, choices nominal.
-        seed: of the resamples.
-
-    Returns:
-        ``None`` where no item has two answers, or where all answers are alike: then agreement has no meaning.
-    """
-    table = pd.Series(answers, dtype=float).unstack()
-    shared = table.loc[:, table.notna().sum() >= 2]
-    if shared.shape[1] < 1 or shared.stack().nunique() < 2:
-        return None
-    value = alpha(shared, _LEVELS[task])
-    items = shared.shape[1]
-    if items < 2:
-        return value, None
-    seeds = seeds_of(seed, range(RESAMPLES))
-    drawn = integers(seeds, "agreement", items, (items,)).numpy()
-    found = [alpha(shared.iloc[:, columns], _LEVELS[task]) for columns in drawn]
-    low, high = np.nanquantile(found, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return value, (float(low), float(high))
-
-
-def alpha(table: pd.DataFrame, level: Level) -> float:
-    """Alpha of raters' numbers ``[raters, items]``, NaN where there is none; level: nominal, ordinal or interval."""
-    return float(evalica.alpha(table, distance=level).alpha)

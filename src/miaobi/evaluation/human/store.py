@@ -9,13 +9,16 @@ import json
 import math
 import os
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
+from miaobi import locks
 from miaobi.errors import CorruptFile, DataError, InvalidRecipe, RunFolderError, SaveFailed
+from miaobi.evaluation.human.media import TYPES
 from miaobi.evaluation.human.plan import Shown, choices, order
 from miaobi.evaluation.human.records import Answer, Design, Piece, Trial
 
@@ -47,6 +50,25 @@ class Study:
         """Where pictures, sounds and videos are."""
         return self.folder / "media"
 
+    @contextmanager
+    def served(self) -> Iterator[None]:
+        """No other process serves the study meanwhile: of two answers to one trial the second would be lost.
+
+        Raises:
+            RunFolderError: one does so already.
+        """
+        lock = locks.take(self.folder / "serve.lock", wait=False)
+        if lock is None:
+            raise RunFolderError(
+                "the study is being served already",
+                given=str(self.folder),
+                cure="name all raters in one call, with --raters, or stop the other one first",
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
     @classmethod
     def open(cls, folder: Path | str) -> Study:
         """Read a study.
@@ -62,7 +84,7 @@ class Study:
             data = json.loads(path.read_text(encoding="utf-8"))
             if data["format"] > FORMAT:
                 raise RunFolderError("the study was written by a newer version", given=data["format"])
-            pieces = [Piece(**piece) for piece in data["pieces"]]
+            pieces = [_checked(Piece(**piece), Path(folder) / "media") for piece in data["pieces"]]
             return cls(
                 Path(folder), Design.parse(data["design"]), pieces, [Trial.from_json(one) for one in data["trials"]]
             )
@@ -160,6 +182,15 @@ def _drop_cut_line(stream: BinaryIO) -> None:
     tail = stream.read()
     if tail and not tail.endswith(b"\n"):
         stream.truncate(start + tail.rfind(b"\n") + 1)
+
+
+def _checked(piece: Piece, media: Path) -> Piece:
+    """Refuse a file that is not a medium right in the study's own folder: a study may come from anywhere."""
+    name = Path(piece.file)
+    inside = name.name == piece.file and (media / name).resolve().parent == media.resolve()
+    if piece.file and not (inside and name.suffix in TYPES):
+        raise ValueError(f"{piece.file} is not a medium of the study")
+    return piece
 
 
 def _read(line: str, known: dict[str, Trial], design: Design, where: str) -> Answer:

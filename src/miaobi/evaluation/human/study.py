@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Container, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from miaobi.errors import DataError, InvalidRecipe, RunFolderError, SaveFailed
 from miaobi.evaluation.human import plan
+from miaobi.evaluation.human.looks import alike
 from miaobi.evaluation.human.matching import LENGTH_RATIO, matched
 from miaobi.evaluation.human.media import breakage, piece
 from miaobi.evaluation.human.records import REAL, Design, Piece, Task
@@ -46,7 +48,7 @@ def rate(
         real: a folder of real items; default: the first model's held-out items.
         data: another source than the models' own for conditions and real items.
         ties: whether raters may answer that they cannot tell, for ``pairs``.
-        seed: of items, order and sides.
+        seed: of items. Order and sides are random, and are kept in the study.
         controls: the families' sampling controls.
 
     Raises:
@@ -57,7 +59,7 @@ def rate(
     folder = _fresh(Path(out))
     sets = n * len(sources) if wanted is Task.REAL else n
     found = gather(sources, _POOL * sets, real=real, data=data, seed=seed, controls=controls)
-    found = _compared(found, wanted)
+    found, looks = alike(_compared(found, wanted))
     together = aligned(found)
     lengths = [[one.modality.length(item) for item in one.items] for one in found]
     keys = [one.keys or [] for one in found] if together else None
@@ -68,7 +70,8 @@ def rate(
             given={one.system: sorted(size) for one, size in zip(found, lengths, strict=True)},
             cure="ask for more items with -n, or bring the lengths nearer with a control",
         )
-    design = _design(wanted, question, found, len(positions), sets, ties=ties, seed=seed, together=together)
+    counts = len(positions), sets
+    design = _design(wanted, question, found, *counts, ties=ties, seed=seed, together=together, looks=looks)
     made = _make(folder, design, found, positions)
     made.save()
     return made
@@ -118,6 +121,7 @@ def _design(
     ties: bool,
     seed: int,
     together: bool,
+    looks: str,
 ) -> Design:
     kind = found[0].modality.name
     own = {
@@ -139,6 +143,8 @@ def _design(
             "aligned": together,
             "ties": ties,
             "seed": seed,
+            "salt": secrets.token_hex(16),
+            "looks": looks,
             "sources": {one.system: one.source for one in found},
             **ends,
         },
@@ -181,7 +187,7 @@ def _piece(folder: Path, design: Design, source: Candidates, position: int, *, b
         folder,
         system=source.system,
         key=f"{'broken ' if broken else ''}{source.system} {position}",
-        seed=design.seed,
+        salt=design.salt,
         given=source.given[position] if design.aligned else "",
         broken=broken,
     )

@@ -103,7 +103,8 @@ def compare(
         progress: talk on standard error.
 
     Raises:
-        RequestError: recipes, data, budget or folder that cannot be used; nothing was trained.
+        RequestError: recipes, data, budget or folder that cannot be used, also because another process uses it; nothing
+            was trained.
         SaveFailed: the disk is full; what was finished is kept.
         KeyboardInterrupt: what was saved is kept; the same call goes on.
     """
@@ -115,13 +116,14 @@ def compare(
     _check_watts(watts)
     folder = Folder(Path(out))
     asked = _asked(found, length, how, with_baselines)
-    saved = folder.claim(asked)
-    with Reporter(progress) as reporter:
+    with folder.held(), Reporter(progress) as reporter:
+        saved = folder.claim(asked)
         data = open_all(found)
         _check_held_out(data[0], how.samples)
         everyone = [*found, *(baselines(found, data[0]) if with_baselines else [])]
         if saved is None:
-            saved = folder.begin(asked, _planned(everyone, length, reporter))
+            saved = folder.begin(asked, data[0].fingerprint, _planned(everyone, length, reporter))
+        folder.check_data(saved, data[0].fingerprint)
         rows = [_row(one, saved["train"][one.name], folder, how, reporter, progress) for one in everyone]
         shown = _references(rows, folder, how)
         comparison = _concluded(rows, shown, folder, figure, watts)

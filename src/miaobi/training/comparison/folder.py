@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from miaobi.errors import CorruptFile, RunFolderError
+from miaobi import locks
+from miaobi.errors import CorruptFile, InvalidRecipe, RunFolderError
 from miaobi.training.run_folder import write_text
 
 FORMAT = 1
@@ -50,14 +52,33 @@ class Folder:
         """Real and shuffled data, measured and shown."""
         return self.root / "references.json"
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """The folder is this process's alone meanwhile; a process that was killed in here holds nobody up.
+
+        Raises:
+            RunFolderError: another process has it, or it is of something else.
+        """
+        self._refuse_strangers()
+        lock = locks.take(self.root / ".compare.lock", wait=False)
+        if lock is None:
+            raise RunFolderError(
+                "another process is at work on this comparison",
+                given=str(self.root),
+                cure="let it finish, or choose another folder with -o",
+            )
+        try:
+            yield
+        finally:
+            lock.release()
+
     def claim(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         """The plan that a comparison begun here goes on with; ``None`` where it has none yet.
 
         Raises:
-            RunFolderError: the folder is of something else, of a newer version, or of another comparison.
+            RunFolderError: the folder is of a newer version, or of another comparison.
         """
         if not self.plan.is_file():
-            self._refuse_strangers()
             return None
         saved = read(self.plan)
         if saved.get("format", 0) > FORMAT:
@@ -77,13 +98,30 @@ class Folder:
             )
         return saved
 
-    def begin(self, asked: Mapping[str, Any], planned: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the plan, before anything is trained; what was written."""
-        plan = {"format": FORMAT, "asked": dict(asked), **planned}
+    def begin(self, asked: Mapping[str, Any], data: str, planned: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the plan, with the fingerprint of its data, before anything is trained; what was written."""
+        plan = {"format": FORMAT, "asked": dict(asked), "data": data, **planned}
         write(self.plan, plan)
         return plan
 
+    def check_data(self, saved: Mapping[str, Any], data: str) -> None:
+        """Refuse to go on with data that changed since the comparison was begun: nothing trained on it would compare.
+
+        Raises:
+            InvalidRecipe: another fingerprint than the plan's.
+        """
+        # A plan of before this was recorded has none.
+        if saved.get("data", data) != data:
+            raise InvalidRecipe(
+                "the data changed since the comparison was begun",
+                given=f"fingerprint {data}",
+                allowed=f"{saved['data']}, that of {self.plan}",
+                cure="bring the data back, or compare again in another folder with -o",
+            )
+
     def _refuse_strangers(self) -> None:
+        if self.plan.is_file():
+            return
         if self.root.exists() and not self.root.is_dir():
             raise RunFolderError("not a folder", given=str(self.root), cure="choose a folder with -o")
         if self.root.is_dir() and any(not path.name.startswith(".") for path in self.root.iterdir()):

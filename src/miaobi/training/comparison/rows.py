@@ -102,7 +102,7 @@ def measured(entrant: Entrant, run: Path, how: Measuring) -> Row:
         "steps": int(info["steps"]),
         "seconds": float(info["seconds"]),
         "bytes": (models.resolve(run) / "model.safetensors").stat().st_size,
-        "notes": [*_notes(entrant), *([f"stopped early: {info['stopped']}"] if info["stopped"] else [])],
+        "notes": [*_notes(entrant, how), *([f"stopped early: {info['stopped']}"] if info["stopped"] else [])],
     }
     context = how.context(model, entrant.recipe.evaluate.control)
     try:
@@ -166,7 +166,12 @@ def _names(model: Model, quality: str) -> list[str]:
     return [*names, "likelihood"] if able else names
 
 
-def _notes(entrant: Entrant) -> list[str]:
-    found = entrant.recipe.model
+def _notes(entrant: Entrant, how: Measuring) -> list[str]:
+    found, said = entrant.recipe.model, entrant.recipe.evaluate
     outside = [*([found.start] if found.start else []), *found.parts.values()]
-    return [f"what {', '.join(outside)} learnt before is not in the budget"] if outside else []
+    notes = [f"what {', '.join(outside)} learnt before is not in the budget"] if outside else []
+    if said.options:
+        notes.append(f"evaluate.options ({', '.join(said.options)}) had no effect: all are measured with the defaults")
+    if said.extractor not in (None, how.extractor):
+        notes.append(f"evaluate.extractor {said.extractor} had no effect: all have the first recipe's features")
+    return notes

@@ -96,5 +96,5 @@ def _require() -> None:
         raise Unsupported(
             "a search is not started by torchrun", cure="start `miaobi tune` several times with one --study"
         )
-    if any(importlib.util.find_spec(name) is None for name in ("optuna", "filelock")):
+    if importlib.util.find_spec("optuna") is None:
         raise MissingExtra("a search", "search")

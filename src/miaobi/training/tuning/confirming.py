@@ -1,7 +1,7 @@
 """Whether the best trial is better than the recipe as it is, or was only lucky: both again, with seeds of their own.
 
 A search takes the best of many noisy figures, so the best trial's own figure flatters it. Each further seed trains
-both, and the test part, which the search never saw, compares them in pairs.
+both, and the test part, which the search never saw, compares them in pairs. Without a test part there is no verdict.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from miaobi.training.run_folder import RunFolder, write_text
 from miaobi.training.tuning.searching import PATIENCE, Train
 from miaobi.training.tuning.study import DEFAULT, Study
 
+TEST = "test"
 Score = Callable[[Path, str, str], tuple[float, str]]
 """A run folder, a metric and a figure of it to the figure on the test part, and the part that was really measured."""
 
@@ -30,7 +31,8 @@ class Confirmed:
     """The best trial beside the recipe as it is, over further seeds.
 
     Attributes:
-        part: what was measured on: ``test``, or ``validation`` where the split has no test part.
+        part: what was measured on: ``test``, or ``validation`` where the split has no test part; then there is no
+            verdict, for the search selected on it. Empty where every run diverged.
         best: a figure a seed; NaN where the run diverged. ``default``: those of the recipe as it is.
         gain: the mean of the paired differences, positive where the best trial is better.
         interval: of that gain, 95 %, Student's t over the pairs; ``None`` for fewer than two or with a diverged run.
@@ -44,14 +46,20 @@ class Confirmed:
 
     @property
     def beyond_noise(self) -> bool:
-        """Whether the whole interval is a gain."""
-        return self.interval is not None and self.interval[0] > 0
+        """Whether the whole interval is a gain, on the part that the search never saw."""
+        return self.part == TEST and self.interval is not None and self.interval[0] > 0
 
     def __str__(self) -> str:
-        seeds = f"{len(self.best)} further seed{'s' if len(self.best) > 1 else ''}, on the {self.part} part"
+        where = f", on the {self.part} part" if self.part else ""
+        seeds = f"{len(self.best)} further seed{'s' if len(self.best) > 1 else ''}{where}"
         if self.interval is None:
             return f"over {seeds}, a gain of {self.gain:.4g}: too little to tell it from noise"
         low, high = self.interval
+        if self.part != TEST:
+            return (
+                f"over {seeds}, a gain of {self.gain:.4g}, 95 % interval {low:.4g} to {high:.4g}: no verdict, for the "
+                "search selected on that part; hold out a test part (data.split.test)"
+            )
         verdict = "beyond noise" if self.beyond_noise else "not beyond noise"
         return f"over {seeds}, a gain of {self.gain:.4g}, 95 % interval {low:.4g} to {high:.4g}: {verdict}"
 
@@ -76,7 +84,8 @@ def confirm(study: Study, count: int, train: Train, score: Score, say: Callable[
     figures = {
         number: [_number(found[one]["value"]) for one in work if one[0] == number] for number in (DEFAULT, best.number)
     }
-    return _compared(figures[best.number], figures[DEFAULT], found[work[0]]["part"], study.design.lower)
+    part = next((one["part"] for one in found.values() if one["part"]), "")
+    return _compared(figures[best.number], figures[DEFAULT], part, study.design.lower)
 
 
 def _compared(best: list[float], default: list[float], part: str, lower: bool) -> Confirmed:
@@ -110,7 +119,7 @@ def _figure(study: Study, number: int, seed: int, train: Train, score: Score) ->
         train(recipe, run, None)
         value, part = score(run, study.design.metric, study.design.figure)
     except Diverged:
-        return {"value": None, "part": "test"}
+        return {"value": None, "part": ""}
     return {"value": value, "part": part}
 
 

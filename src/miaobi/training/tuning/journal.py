@@ -16,8 +16,8 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import BaseJournalBackend
 
+from miaobi import locks
 from miaobi.errors import CorruptFile, SaveFailed
-from miaobi.training.tuning import locks
 
 
 def storage(path: Path) -> JournalStorage:

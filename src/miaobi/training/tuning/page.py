@@ -9,6 +9,7 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from miaobi.evaluation import report
+from miaobi.training.tuning.confirming import TEST
 from miaobi.training.tuning.result import Tuned
 from miaobi.training.tuning.study import DEFAULT, Study
 
@@ -51,7 +52,12 @@ def _confirmed(study: Study, tuned: Tuned) -> report.Section:
         for place, (ours, theirs) in enumerate(zip(confirmed.best, confirmed.default, strict=True))
     ]
     header = ("seed", f"trial {tuned.best['trial']}", "as it is")
-    note = f"{study.design.figure} on the {confirmed.part} part, which the search never saw. {confirmed}."
+    seen = "which the search never saw" if confirmed.part == TEST else "which the search selected on"
+    note = (
+        f"{study.design.figure} on the {confirmed.part} part, {seen}. {confirmed}."
+        if confirmed.part
+        else str(confirmed)
+    )
     return report.table("Confirmed", header, rows, note)
 
 

@@ -19,7 +19,7 @@ class Tuned:
         trials: how many there are; ``pruned`` and ``failed`` of them did not go their whole length.
         best: ``{trial, value, parameters}``; of the recipe as it is the parameters are empty.
         default: ``{trial, value}`` of the recipe as it is; the value is ``None`` where it diverged.
-        confirmed: both over further seeds on the test part; ``None`` where no trial was better.
+        confirmed: both over further seeds on the test part, where there is one; ``None`` where no trial was better.
         recipe: the best one, ready for `miaobi.train`.
         importances: each setting's share in what made trials good; empty where too few went their whole length.
         summary: what was found, in sentences.

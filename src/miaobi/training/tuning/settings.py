@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 MOST_TRIALS = 10_000
+_LARGEST = 1e15
+_MOST_STEPS = 1e9
 
 
 class TuneSettings(Settings):
@@ -53,6 +55,8 @@ class Range(Settings):
 
     @model_validator(mode="after")
     def _spans(self) -> Range:
+        if max(abs(self.low), abs(self.high)) > _LARGEST:
+            raise ValueError(f"the ends may be at most {_LARGEST:g} away from 0")
         if not self.low < self.high:
             raise ValueError(f"low has to be below high, not {self.low} and {self.high}")
         if self.log and self.low <= 0:
@@ -61,6 +65,8 @@ class Range(Settings):
             raise ValueError("give one of log and step, not both")
         if self.step is not None and self.step > self.high - self.low:
             raise ValueError(f"the step {self.step} leaps over the whole range")
+        if self.step is not None and (self.high - self.low) / self.step > _MOST_STEPS:
+            raise ValueError(f"a range has at most {_MOST_STEPS:g} steps, so {self.step} is too small")
         if self.whole and isinstance(self.step, float):
             raise ValueError(f"whole numbers have a whole step, not {self.step}")
         return self

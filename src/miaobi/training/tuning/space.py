@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from miaobi import families
 from miaobi.data import Prepared
 from miaobi.errors import InvalidRecipe, UnknownName, Unsupported
 from miaobi.families import Family
@@ -47,6 +48,7 @@ def check_paths(recipe: Recipe, space: Space) -> None:
     for path, dimension in space.items():
         _check_path(path)
         for value in dimension.ends():
+            _check_yardstick(recipe, path, value)
             check_names(changed(recipe, {path: value}))
 
 
@@ -116,6 +118,20 @@ def _check_path(path: str) -> None:
     raise InvalidRecipe(
         "trials that differ in this would not compare, or train different data", given=path, allowed=SEARCHED
     )
+
+
+def _check_yardstick(recipe: Recipe, path: str, value: Any) -> None:
+    """An option of the family may be named by the path, or within a value that is a whole section."""
+    section, _, option = path.partition("model.options")
+    if section:
+        return
+    named = {option.strip(".").split(".")[0]} if option else set(value) if isinstance(value, Mapping) else set()
+    if found := named & families.find(recipe.model.family).evaluation_only:
+        raise InvalidRecipe(
+            f"{', '.join(sorted(found))} of {recipe.model.family} changes how trials are measured, not how they train",
+            given=path,
+            cure="set it once, in model.options",
+        )
 
 
 def _around(rate: float) -> Range:

@@ -11,10 +11,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from miaobi.locks import Lock
 from miaobi.sampling.noise import derive_one
 from miaobi.training.tuning import journal
 from miaobi.training.tuning.design import Design
-from miaobi.training.tuning.locks import Lock
 from miaobi.training.tuning.study_folder import StudyFolder
 from miaobi.training.watching import Look
 
@@ -162,7 +162,7 @@ class Study:
         sampler = (
             optuna.samplers.RandomSampler(seed=seed)
             if random
-            else optuna.samplers.TPESampler(seed=seed, n_startup_trials=UNGUIDED)
+            else optuna.samplers.TPESampler(seed=seed, n_startup_trials=UNGUIDED, multivariate=True)
         )
         scratch = optuna.create_study(
             study_name=_NAME, direction=self._study.direction, sampler=sampler, pruner=self._study.pruner

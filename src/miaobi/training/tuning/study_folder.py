@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import miaobi
+from miaobi import locks
 from miaobi.errors import CorruptFile, RunFolderError
 from miaobi.recipe import Recipe
 from miaobi.training.run_folder import RunFolder, write_text
-from miaobi.training.tuning import locks
 from miaobi.training.tuning.design import Design
 
 FORMAT = 1

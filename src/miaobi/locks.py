@@ -34,7 +34,5 @@ def take(path: Path, *, wait: bool) -> Any:
     except Timeout:
         return None
     except OSError as error:
-        raise SaveFailed(
-            f"could not lock {path}: {error}", cure="put the study on a disk that can be written"
-        ) from None
+        raise SaveFailed(f"could not lock {path}: {error}", cure="put it on a disk that can be written") from None
     return lock

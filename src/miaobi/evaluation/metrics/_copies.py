@@ -131,8 +131,8 @@ def _limits(yardstick: np.ndarray, percentile: float) -> np.ndarray:
 
 
 def _within(distances: np.ndarray, limits: np.ndarray, most: float) -> np.ndarray:
-    inside: np.ndarray = ((distances <= limits) & (distances < most)).any(1)
-    return inside
+    inside = (distances <= limits) & (distances < most)
+    return np.asarray(inside.any(1))
 
 
 def _by_halves(yardstick: np.ndarray, percentile: float, most: float) -> int:

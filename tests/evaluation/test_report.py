@@ -12,7 +12,19 @@ import pytest
 
 from miaobi.evaluation import Pair, Protocol, Score
 from miaobi.evaluation.charts import chart, read_log
-from miaobi.evaluation.report import Section, commands, curves, files, neighbours, page, prose, samples, scores, table
+from miaobi.evaluation.report import (
+    Section,
+    commands,
+    curves,
+    files,
+    measured_curves,
+    neighbours,
+    page,
+    prose,
+    samples,
+    scores,
+    table,
+)
 from tests.evaluation.stand_ins import digits, image, text
 
 VOID = {"meta", "img", "br", "link"}
@@ -142,3 +154,16 @@ def test_files_are_embedded_by_kind_and_large_ones_only_named(tmp_path: Path) ->
     found = Balanced(page("Files", [section]))
     assert found.fetched == ["data:image/png;base64,cG5n", "data:audio/x-wav;base64,d2F2"]
     assert {"<b>two</b>", "a.txt", "d.mid", "large.png"} <= set(found.text)
+
+
+def test_what_was_measured_over_a_range_is_drawn_once_a_group() -> None:
+    rows = [{"strength": i, "robust": 1 - i / 4, "robust_interval": [0, 1], "noise": 1.0} for i in range(5)]
+    swept = Score(0.5, None, None, Protocol(metric="robustness", detail={"curve": rows}))
+    drawn = measured_curves("Over a range", {"robust_accuracy": swept, "noise_accuracy": swept, "plain": SCORE}).body
+    assert drawn.count("<svg") == 2
+    assert "robustness: robust: 0<" in drawn
+    assert "strength 4<" in drawn
+    Balanced(drawn)
+    for curve in ("nonsense", [], [3]):
+        odd = Score(0.5, None, None, Protocol(metric="odd", detail={"curve": curve}))
+        assert measured_curves("Over a range", {"odd": odd}).body == ""

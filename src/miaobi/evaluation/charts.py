@@ -37,12 +37,13 @@ def read_log(path: Path) -> tuple[Series, Series]:
     return _ordered(training), _ordered(evaluation)
 
 
-def chart(name: str, points: Sequence[Point]) -> str:
+def chart(name: str, points: Sequence[Point], axis: str = "step") -> str:
     """A ``figure`` with one curve, its range and its last value; extremes on hovering; empty without finite points.
 
     Args:
         name: caption.
         points: (step, value), steps rising; more than 400 are thinned, the last one kept.
+        axis: what the steps are.
     """
     points = _thinned([point for point in points if all(map(math.isfinite, point))])
     if not points:
@@ -58,7 +59,7 @@ def chart(name: str, points: Sequence[Point]) -> str:
     caption = f"{name}: {short(points[-1][1])}"
     return (
         f'<figure class="card"><svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(caption)}">'
-        f"<title>{html.escape(_described(name, points))}</title>{_axes(low, high, first, last)}"
+        f"<title>{html.escape(_described(name, points, axis))}</title>{_axes(low, high, first, last, axis)}"
         f'<polyline class="curve" points="{curve}"/><circle cx="{end[0]:.1f}" cy="{end[1]:.1f}" r="2.5"/></svg>'
         f"<figcaption>{html.escape(caption)}</figcaption></figure>"
     )
@@ -69,21 +70,23 @@ def short(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _axes(low: float, high: float, first: float, last: float) -> str:
+def _axes(low: float, high: float, first: float, last: float, axis: str) -> str:
     bottom, right = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
     return (
         f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}" fill="none"/>'
         f'<text x="{_LEFT - 5}" y="{_TOP + 8}" text-anchor="end">{short(high)}</text>'
         f'<text x="{_LEFT - 5}" y="{bottom}" text-anchor="end">{short(low)}</text>'
         f'<text x="{_LEFT}" y="{bottom + 14}">{short(first)}</text>'
-        f'<text x="{right}" y="{bottom + 14}" text-anchor="end">step {short(last)}</text>'
+        f'<text x="{right}" y="{bottom + 14}" text-anchor="end">{html.escape(axis)} {short(last)}</text>'
     )
 
 
-def _described(name: str, points: Sequence[Point]) -> str:
+def _described(name: str, points: Sequence[Point], axis: str) -> str:
     low, high = (extreme(points, key=lambda point: point[1]) for extreme in (min, max))
     ends = f"{name}: from {short(points[0][1])} to {short(points[-1][1])}"
-    return f"{ends}, lowest {short(low[1])} at step {short(low[0])}, highest {short(high[1])} at step {short(high[0])}"
+    return (
+        f"{ends}, lowest {short(low[1])} at {axis} {short(low[0])}, highest {short(high[1])} at {axis} {short(high[0])}"
+    )
 
 
 def _thinned(points: list[Point]) -> list[Point]:

@@ -95,6 +95,27 @@ def scores(title: str, found: Mapping[str, Score], note: str = "") -> Section:
     return Section(title, rows and f'<div class="scroll"><table><tr>{head}</tr>{rows}</table></div>{_note(note)}')
 
 
+def measured_curves(title: str, found: Mapping[str, Score], note: str = "") -> Section:
+    """What scores measured over a range (strengths of an attack, temperatures), a chart each number that was."""
+    groups = {score.protocol.get("metric", ""): _curve(score) for score in found.values()}
+    charts = "".join(
+        chart(f"{group}: {name.replace('_', ' ')}", points, axis)
+        for group, (axis, series) in groups.items()
+        for name, points in series.items()
+    )
+    return Section(title, charts and _grid(charts, "17rem") + _note(note))
+
+
+def _curve(score: Score) -> tuple[str, dict[str, list[Point]]]:
+    """The name of what is ranged over, and (where, value) of everything that was measured there."""
+    curve = score.protocol.get("detail", {}).get("curve")
+    rows = [row for row in curve if isinstance(row, Mapping)] if isinstance(curve, Sequence) else []
+    if not rows:
+        return "", {}
+    axis, *names = (name for name, value in rows[0].items() if isinstance(value, int | float))
+    return axis, {name: [(row[axis], row[name]) for row in rows if axis in row and name in row] for name in names}
+
+
 def neighbours(
     title: str, pairs: Sequence[Pair], modality: Modality, note: str = "", kind: str = "generated"
 ) -> Section:

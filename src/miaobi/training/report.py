@@ -41,6 +41,7 @@ def results(info: Mapping[str, Any], known: Known, samples: Sequence[Path]) -> l
     return [
         report.files("Samples", samples, "Live samples of the last look at the run."),
         report.scores("Scores", known.scores, "The latest of each figure; how it was got is behind a click."),
+        report.measured_curves("Over a range", known.scores),
         report.paired_files("Nearest to training items", [_pair(*one) for one in known.nearest], _NEAREST),
         report.prose("Limits", *facts.limits(info, known.scores)),
         report.table("Data", (), list(facts.data(info).items())),

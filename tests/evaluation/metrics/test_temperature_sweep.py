@@ -50,7 +50,7 @@ def test_each_point_is_sacrebleus_own() -> None:
     modality = text([*LINES, *NOISE])
     found = measured()["curve_gap"].protocol
     curve = found["detail"]["curve"]
-    assert curve["temperature"] == TEMPERATURES
+    assert [row["temperature"] for row in curve] == TEMPERATURES
     bleu = BLEU(effective_order=True)
     for place, temperature in enumerate(TEMPERATURES):
         one = context(
@@ -59,9 +59,10 @@ def test_each_point_is_sacrebleus_own() -> None:
         made = one.generated_items
         quality = [bleu.sentence_score(line, HELD).score for line in made]
         own = [bleu.sentence_score(line, made[:i] + made[i + 1 :]).score for i, line in enumerate(made)]
-        assert curve["bleu"][place] == pytest.approx(np.mean(quality))
-        assert curve["self_bleu"][place] == pytest.approx(np.mean(own))
-    assert curve["self_bleu"] == sorted(curve["self_bleu"], reverse=True)
+        assert curve[place]["bleu"] == pytest.approx(np.mean(quality))
+        assert curve[place]["self_bleu"] == pytest.approx(np.mean(own))
+    sameness = [row["self_bleu"] for row in curve]
+    assert sameness == sorted(sameness, reverse=True)
     assert found["detail"]["training_bleu"] == pytest.approx(
         np.mean([bleu.sentence_score(line, HELD).score for line in TRAIN])
     )

@@ -187,13 +187,13 @@ class Curve:
                 found[figure] = float(low), float(high)
         return found
 
-    def to_json(self) -> dict[str, list[float]]:
-        """Columns that a report can draw."""
-        return {
-            "temperature": self.temperatures.tolist(),
-            "self_bleu": self.sameness.mean(1).tolist(),
-            "bleu": self.quality.mean(1).tolist(),
-        }
+    def to_json(self) -> list[dict[str, float]]:
+        """A row a temperature, which a report can draw."""
+        columns = (self.temperatures, self.sameness.mean(1), self.quality.mean(1))
+        return [
+            {"temperature": temperature, "self_bleu": sameness, "bleu": quality}
+            for temperature, sameness, quality in zip(*(column.tolist() for column in columns), strict=True)
+        ]
 
 
 def distance(points: np.ndarray, target: np.ndarray) -> float:

@@ -31,8 +31,8 @@ _NORMALISATION = "Whisper's English normalisation by transformers, without the t
 class Intelligibility(Metric):
     """Word and character error rate of what Whisper tiny.en hears in each sample, against the text that it was
     conditioned on: insertions, deletions and substitutions over the texts' words (characters with spaces), summed over
-    samples. The floor is what it hears in the held-out recordings of the same texts, so it has the recogniser's own
-    mistakes and what cutting recordings to the model's length takes away.
+    samples. The floor is what it hears in the held-out recordings of the same texts: its own mistakes, and what cutting
+    recordings to the model's length takes away.
 
     Pitfalls. English only. A recogniser guesses: it hears likely words in a mumble, and in silence or noise words that
     nobody said, so a rate may be above 1. What it cannot hear people may, and the other way round. A model that copies

@@ -163,7 +163,7 @@ class Robustness(Metric):
         """How far items are from the nearest of the training items, and what the protocol says of that."""
         train = context.prepared.train
         if is_text(modality):
-            features = Protocol(extractor="cosine of TF-IDF weighted 1- to 3-grams of characters")
+            features = Protocol(signature="cosine of TF-IDF weighted 1- to 3-grams of characters")
             known = map(str, _read(train, name, modality, spaced(len(train), self.config.training)))
             return lambda items: nearest_texts(items, list(known)), features
         if modality.form is not Form.TENSOR:

@@ -19,7 +19,7 @@ from miaobi.families import Counting, Latent, Likelihood, Predicting, Sampling
 from miaobi.generation import generate
 from miaobi.recipe import Recipe
 from miaobi.sampling.noise import seeds_of
-from tests.evaluation.test_report import Balanced
+from tests.support.pages import Balanced
 from tests.support.worlds import cases, recipe
 
 CASES = [pytest.param(*case, id=f"{case[0]}: {case[1]}", marks=pytest.mark.xdist_group(case[0])) for case in cases()]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -26,35 +25,7 @@ from miaobi.evaluation.report import (
     table,
 )
 from tests.evaluation.stand_ins import digits, image, text
-
-VOID = {"meta", "img", "br", "link"}
-
-
-class Balanced(HTMLParser):
-    """Fails on tags that do not close, and collects what would be fetched."""
-
-    def __init__(self, document: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.fetched: list[str] = []
-        self.text: list[str] = []
-        self.feed(document)
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        if tag not in VOID:
-            self.open.append(tag)
-        self.fetched += [value or "" for name, value in attributes if name in ("src", "href")]
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.fetched += [value or "" for name, value in attributes if name in ("src", "href")]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text.append(data)
-
+from tests.support.pages import Balanced
 
 SCORE = Score(
     0.318, (0.3, 0.34), 0.002, Protocol(metric="kernel_distance", direction="lower", samples=5000, split="test")

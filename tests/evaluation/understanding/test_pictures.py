@@ -14,7 +14,7 @@ from PIL import Image
 
 from miaobi.evaluation.understanding._curves import Point, curve, ticks
 from miaobi.evaluation.understanding._pictures import Word, coloured, heat_map, paint, small_maps, table
-from tests.evaluation.test_report import Balanced
+from tests.support.pages import Balanced
 
 
 def pixels(png):

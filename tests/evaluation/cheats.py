@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from symusic import Note
 from torch import Tensor
 
 from miaobi.evaluation import Context, Score, score
@@ -74,7 +75,12 @@ def _of_sequences(real: Context, arrays: Sequence[np.ndarray], items: Sequence[A
         "half scraps": [array if row % 2 else array[:4] for row, array in enumerate(arrays)],
     }
     if modality.name == "music":
-        return {**found, "transposer": [modality.encode(item.shift_pitch(-12)) for item in items]}
+        others = [*items[1:], items[0]]
+        return {
+            **found,
+            "transposer": [modality.encode(item.shift_pitch(-12)) for item in items],
+            "arranger": [modality.encode(_arranged(*both)) for both in zip(items, others, strict=True)],
+        }
     words = [item.split() for item in items]
     others = [*words[1:], words[0]]
     return {
@@ -83,6 +89,17 @@ def _of_sequences(real: Context, arrays: Sequence[np.ndarray], items: Sequence[A
         "editor": [modality.encode(" ".join(_edited(*both))) for both in zip(words, others, strict=True)],
         "gluer": [modality.encode(" ".join(_glued(words, row))) for row in range(len(words))],
     }
+
+
+def _arranged(piece: Any, other: Any) -> Any:
+    """The pitches of one melody in the rhythm of another."""
+    piece = piece.copy()
+    columns = {name: column.copy() for name, column in piece.tracks[0].notes.numpy().items()}
+    rhythm = other.tracks[0].notes.numpy()
+    count = min(len(columns["pitch"]), len(rhythm["time"]))
+    pitches = columns["pitch"][:count], columns["velocity"][:count]
+    piece.tracks[0].notes = Note.from_numpy(rhythm["time"][:count], rhythm["duration"][:count], *pitches)
+    return piece
 
 
 def _edited(words: list[str], others: list[str]) -> list[str]:

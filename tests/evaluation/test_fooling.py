@@ -63,6 +63,7 @@ CHEATS = {
     "snippets",
     "half scraps",
     "transposer",
+    "arranger",
     "spacer",
     "editor",
     "gluer",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from miaobi import evaluate, load, models
+from miaobi.cli import _app
 from miaobi.errors import CorruptFile, RunFolderError
-from miaobi.evaluation import Protocol, Score
+from miaobi.evaluation import Pair, Protocol, Score
 from miaobi.training import card, facts, is_run, record, scored, train
 from miaobi.training.run_folder import RunFolder
 from tests.support.worlds import write_lines
 
+ODD = '{"scores": {"a": {"value": 1, "interval": [], "floor": 0, "protocol": {}}}, "nearest": [], "weights": WEIGHTS}'
 SCORE = Score(
     0.3,
     (0.25, 0.35),
@@ -105,7 +108,7 @@ def test_scores_of_other_weights_are_forgotten(run: Path) -> None:
         described.write_text(original, "utf-8")
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"scores": 3, "nearest": [], "weights": WEIGHTS}'])
+@pytest.mark.parametrize("damage", ["{", "[]", '{"scores": 3, "nearest": [], "weights": WEIGHTS}', ODD])
 def test_a_damaged_file_is_named(run: Path, damage: str) -> None:
     folder = RunFolder(run)
     scored.keep(folder, {"mine": SCORE}, load(run).modality)
@@ -127,9 +130,44 @@ def test_only_a_finished_run_is_one(run: Path, tmp_path: Path) -> None:
 
 def test_copying_is_a_limit_beyond_noise_only(run: Path) -> None:
     info = models.info_of(run)
-    surely, perhaps = SCORE, Score(0.3, (0.005, 0.6), 0.01, SCORE.protocol)
-    assert any("It copies" in line for line in facts.limits(info, {"copied_share": surely}))
-    assert not any("It copies" in line for line in facts.limits(info, {"copied_share": perhaps}))
+    surely, perhaps = (Score(0.9, (low, 1.0), 0.01, SCORE.protocol) for low in (0.8, 0.005))
+    for figure in ("copied_share", "near_share", "pasted_share", "stitched_share"):
+        assert any("more than chance explains" in line for line in facts.limits(info, {figure: surely})), figure
+        assert not any("more than chance" in line for line in facts.limits(info, {figure: perhaps})), figure
+
+
+def test_figures_measured_otherwise_are_told_apart(run: Path) -> None:
+    other = Score(0.4, None, None, SCORE.protocol | Protocol(unit="of something else", seed=8))
+    told = card.text(models.info_of(run), {"one": SCORE, "two": SCORE, "three": other}, [], place="stages/last/")
+    for expected in (
+        "- one, two: source s;",
+        "- three: source s;",
+        "of something else",
+        "stages/last/scores/scores.json",
+    ):
+        assert expected in told
+
+
+def test_what_is_near_other_data_is_not_shown_as_training_items(run: Path) -> None:
+    modality = load(run).modality
+    own = Score(0.3, None, None, SCORE.protocol, (Pair("made", "own training item", 0.5),))
+    elsewhere = Score(0.3, None, None, SCORE.protocol | Protocol(trained_on="g"), (Pair("made", "of other data", 0.9),))
+    scored.keep(RunFolder(run), {"copied_share": own}, modality)
+    known = scored.keep(RunFolder(run), {"copied_share": elsewhere}, modality)
+    assert [right.read_text("utf-8") for _, right, _ in known.nearest] == ["own training item"]
+
+
+def test_what_cannot_be_written_is_said_and_the_scores_are_given(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shutil.rmtree(run / "scores", ignore_errors=True)
+    (run / "scores").write_text("in the way")
+    try:
+        assert _app.run(["evaluate", str(run), "--metric", "memorization", "--samples", "4", "--json"]) == 0
+        out, err = capfd.readouterr()
+        assert "copied_share" in json.loads(out)["scores"]
+        assert "page" not in json.loads(out)
+        assert "could not write" in err
+    finally:
+        (run / "scores").unlink()
 
 
 def test_what_was_dropped_is_counted() -> None:

@@ -38,6 +38,7 @@ def of(section, **base):
 def told(recipe):
     """What a delivered model says of itself."""
     return {
+        "miaobi": "0.1.0",
         "recipe": recipe.to_json(),
         "data": {"source": "s", "fingerprint": "f", "licence": None, "items": {"train": 1}},
         "parameters": 1,

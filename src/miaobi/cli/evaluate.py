@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from miaobi.cli._shared import Json, Seed, answering, table, values
+from miaobi.cli._shared import Json, Seed, answering, note, table, values
+from miaobi.errors import CorruptFile, SaveFailed
 
 
 def command(
@@ -40,8 +41,12 @@ def command(
         }
         lines = table([("figure", "value", "95 % interval", "floor"), *(_row(*item) for item in scores.items())])
         if training.is_run(model):
-            told["page"] = str(training.record(model, scores, opened.modality))
-            lines = [*lines, f"page: {told['page']}"]
+            try:
+                told["page"] = str(training.record(model, scores, opened.modality))
+                lines = [*lines, f"page: {told['page']}"]
+            except (SaveFailed, CorruptFile) as error:
+                # What was measured may have taken hours, and is given all the same.
+                note(f"the run's page does not have these scores: {error}")
         answer.give(told, lines)
 
 

@@ -137,7 +137,11 @@ def failures(found: Scores, shuffled: Score, figure: str) -> list[str]:
         require_comparable(found[figure], shuffled)
     except Incomparable as error:
         return [f"its {figure} does not compare: it differs in {error.field}"]
-    return [said for said in (*_copies(found), *_variety(found), _order(found[figure], shuffled)) if said]
+    return [
+        said
+        for said in (*_unmeasured(found), *copying(found), *_variety(found), _order(found[figure], shuffled))
+        if said
+    ]
 
 
 def rule(quality: str, tokens: bool) -> str:
@@ -165,15 +169,20 @@ def rule(quality: str, tokens: bool) -> str:
     )
 
 
-def _copies(found: Scores) -> list[str]:
-    if not {"copied_share", "near_share"} <= found.keys() or found["copied_share"].floor is None:
-        return ["memorization was not measured"]
+def copying(found: Scores) -> list[str]:
+    """In what ways samples surely are copies beyond chance, a sentence without subject for each."""
     limits = {name: limit(found[name]) for name, limit in _LIMITS.items() if name in found}
     return [
         f"{_WRONGS[name]}: {name} {short(found[name].value)}, of real data {short(found[name].floor or 0.0)}"
         for name, most in limits.items()
         if not _near_end(found[name]) <= most
     ]
+
+
+def _unmeasured(found: Scores) -> list[str]:
+    if not {"copied_share", "near_share"} <= found.keys():
+        return ["memorization was not measured"]
+    return ["too few held-out items to tell copies by"] if found["copied_share"].floor is None else []
 
 
 def _by_chance(margin: float) -> Callable[[Score], float]:

@@ -27,20 +27,21 @@ _OWN = (
 """What is said of a protocol beside the figures; the rest is in ``scores/scores.json``."""
 
 
-def text(info: Mapping[str, Any], scores: Mapping[str, Score], samples: Sequence[Path]) -> str:
+def text(info: Mapping[str, Any], scores: Mapping[str, Score], samples: Sequence[Path], place: str = "") -> str:
     """The card of a model.
 
     Args:
         info: saved beside its weights.
         scores: on held-out data, by figure; empty before anything was measured.
         samples: files of the last live samples.
+        place: where these and the scores are in the run's folder.
     """
     sections = {
         "Model": _list(facts.model(info)),
         "Data": _list(facts.data(info)),
         "Scores": _scores(scores),
-        "Protocol": _protocols(scores),
-        "Samples": _samples(samples),
+        "Protocol": _protocols(scores, place),
+        "Samples": _samples(samples, place),
         "Limits": [f"- {line}" for line in facts.limits(info, scores)],
         "Cost": _list(facts.cost(info)),
         "Licence": [f"- Of the data: {info['data']['licence'] or facts.UNKNOWN_LICENCE}"],
@@ -69,14 +70,23 @@ def _row(figure: str, score: Score) -> str:
     return f"| {figure} | {short(score.value)} | {interval} | {floor} | {direction} | {items} |"
 
 
-def _protocols(scores: Mapping[str, Score]) -> list[str]:
-    """One line for all that figures share, and one a group for what is its own."""
+def _protocols(scores: Mapping[str, Score], place: str) -> list[str]:
+    """What figures share, once for all that do, and what is their own."""
     if not scores:
         return []
-    groups = {score.protocol["metric"]: score for score in scores.values()}
-    lines = [f"- {group}: {_inline(_chosen(score, _OWN))}" for group, score in groups.items()]
-    shared = {_inline(_chosen(score, _SHARED)) for score in scores.values()}
-    return [*(f"- {line}" for line in sorted(shared)), *lines, "- In full: `scores/scores.json` of the run."]
+    shared, own = (_alike(scores, keys) for keys in (_SHARED, _OWN))
+    everywhere = len(shared) == 1
+    lines = [f"- {line}" if everywhere else f"- {names}: {line}" for line, names in shared.items()]
+    lines += [f"- {names}: {line}" for line, names in own.items()]
+    return [*lines, f"- In full: `{place}scores/scores.json` of the run."]
+
+
+def _alike(scores: Mapping[str, Score], keys: Sequence[str]) -> dict[str, str]:
+    """What is said of figures, and the names of those of which it is."""
+    found: dict[str, list[str]] = {}
+    for figure, score in scores.items():
+        found.setdefault(_inline(_chosen(score, keys)), []).append(figure)
+    return {line: ", ".join(names) for line, names in found.items() if line}
 
 
 def _chosen(score: Score, keys: Iterable[str]) -> dict[str, Any]:
@@ -99,11 +109,11 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-def _samples(paths: Sequence[Path]) -> list[str]:
+def _samples(paths: Sequence[Path], place: str) -> list[str]:
     """Texts as they are, indented so that nothing in them is taken for Markdown; of others, where to see them."""
     texts = [path for path in paths if path.suffix == ".txt"]
     if not texts:
-        return [f"{len(paths)} in `samples/` of the run; its `report.html` shows them."] if paths else []
+        return [f"{len(paths)} in `{place}samples/` of the run; its `report.html` shows them."] if paths else []
     shown = (path.read_text(encoding="utf-8", errors="replace")[:_LONGEST] for path in texts)
     quoted = ("\n".join(f"    {line}" for line in one.splitlines() or [""]) for one in shown)
     return ["As they come, none chosen:", "", "\n\n---\n\n".join(quoted)]

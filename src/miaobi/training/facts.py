@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from miaobi.evaluation import Score
+from miaobi.evaluation.ranking import copying
 from miaobi.recipe import plugin_name
 from miaobi.training.progress import duration
 
@@ -110,23 +111,12 @@ def _of_scores(scores: Mapping[str, Score]) -> Iterator[str]:
     if not scores:
         yield "It has not been scored on the test part: `miaobi evaluate` does."
         return
-    yield from _copies(scores)
+    yield from (f"It {said}, more than chance explains." for said in copying(scores))
     uncertain = sorted(figure for figure, score in scores.items() if score.interval is None)
     if uncertain:
         yield f"Without an interval, so of unknown noise: {', '.join(uncertain)}."
     yield from _elsewhere(scores.values())
     yield "Scores are of one run and one seed of its samples; another training run would score otherwise."
-
-
-def _copies(scores: Mapping[str, Score]) -> Iterator[str]:
-    for figure in ("copied_share", "pasted_share"):
-        score = scores.get(figure)
-        if score is None or score.interval is None or score.floor is None or score.interval[0] <= score.floor:
-            continue
-        yield (
-            f"It copies: {figure} is {score.value:.3g} of its samples ({score.interval[0]:.3g} to "
-            f"{score.interval[1]:.3g}), of real held-out items {score.floor:.3g}."
-        )
 
 
 def _elsewhere(scores: Iterable[Score]) -> Iterator[str]:

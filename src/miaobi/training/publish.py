@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,9 +30,12 @@ def publish(folder: RunFolder, info: Mapping[str, Any]) -> None:
 
 def publish_stages(folder: RunFolder, stages: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the page of a run of stages, with the last one's card; ``stages``: what each model says of itself."""
-    last = RunFolder(folder.root / STAGES / list(stages)[-1])
-    write_text(folder.report, summary.page(folder, stages, scored.read(last), last_samples(last.samples)))
-    shutil.copyfile(last.model / "MODEL_CARD.md", folder.model / "MODEL_CARD.md")
+    name = list(stages)[-1]
+    last = RunFolder(folder.root / STAGES / name)
+    known, samples = scored.read(last), last_samples(last.samples)
+    write_text(folder.report, summary.page(folder, stages, known, samples))
+    told = card.text(stages[name], known.scores, samples, place=f"{STAGES}/{name}/")
+    write_text(folder.model / "MODEL_CARD.md", told)
 
 
 def record(run: str | Path, scores: Mapping[str, Score], modality: Modality) -> Path:
@@ -79,7 +81,7 @@ def last_samples(folder: Path) -> list[Path]:
 
 def _stages(folder: RunFolder) -> list[str]:
     try:
-        names = json.loads(folder.lineage.read_text(encoding="utf-8")).get("stages", [])
+        names = json.loads(folder.lineage.read_text(encoding="utf-8")).get("stages") or []
     except (OSError, ValueError, AttributeError) as error:
         raise CorruptFile(f"{folder.lineage} cannot be read: {error}") from None
     # A name comes from a file: only what is a stage's folder here counts.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from miaobi.errors import CorruptFile
+from miaobi.errors import CorruptFile, SaveFailed
 from miaobi.evaluation import Pair, Score
 from miaobi.modalities import Modality
 from miaobi.training.run_folder import RunFolder, write_text
@@ -43,7 +43,10 @@ def read(folder: RunFolder) -> Known:
     try:
         scores = {name: Score.from_json(score) for name, score in saved["scores"].items()}
         distances = [float(one) for one in saved["nearest"]]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        said = [score.protocol[key] for score in scores.values() for key in ("metric", "source")]
+        if not all(isinstance(one, str) for one in said):
+            raise TypeError("a metric or a source that is no text")
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise _damaged(folder.scores, repr(error)) from None
     return Known(scores, _nearest(folder.scores, distances))
 
@@ -57,7 +60,9 @@ def keep(folder: RunFolder, scores: Mapping[str, Score], modality: Modality) -> 
     """
     known = read(folder)
     named = known.scores | {_name(figure, score): score for figure, score in scores.items()}
-    pairs = next((score.pairs for score in scores.values() if score.pairs), ())[:SHOWN]
+    # Of other data, what is nearest is no training item of this model.
+    own = [score.pairs for score in scores.values() if score.pairs and "trained_on" not in score.protocol]
+    pairs = own[0][:SHOWN] if own else ()
     if pairs:
         _write_pairs(folder.scores, pairs, modality)
     distances = [pair.distance for pair in pairs] or [distance for *_, distance in known.nearest]
@@ -76,11 +81,14 @@ def _name(figure: str, score: Score) -> str:
 
 def _write_pairs(folder: Path, pairs: Sequence[Pair], modality: Modality) -> None:
     place = folder / "nearest"
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    for index, pair in enumerate(pairs):
-        modality.write(pair.generated, place / f"{index}-generated")
-        modality.write(pair.training, place / f"{index}-training")
+    try:
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        for index, pair in enumerate(pairs):
+            modality.write(pair.generated, place / f"{index}-generated")
+            modality.write(pair.training, place / f"{index}-training")
+    except OSError as error:
+        raise SaveFailed(f"could not write {place}: {error}", cure="free some disk space") from None
 
 
 def _nearest(folder: Path, distances: Sequence[float]) -> list[tuple[Path, Path, float]]:

@@ -125,10 +125,9 @@ def changed(how: Callable[[str], str]) -> Score:
         "  ".join,
         str.upper,
         lambda line: line.replace(" ", " . "),
-        lambda line: "".join("e" if place % 8 == 7 else one for place, one in enumerate(line)),
         lambda line: " ".join(word for place, word in enumerate(line.split()) if place % 4 != 3),
     ],
-    ids=["spaced", "in capitals", "with marks", "every eighth letter", "every fourth word left out"],
+    ids=["spaced", "in capitals", "with marks", "every fourth word left out"],
 )
 def test_copies_that_were_changed_are_caught(how: Callable[[str], str]) -> None:
     found = changed(how)

@@ -23,7 +23,8 @@ MOSTLY = 0.5
 _BATCH = 512
 _MOST = 500
 """Held-out items that are cut to one length."""
-_FEWEST = 20
+_FEWEST = 100
+"""Held-out items that a length needs, or half of all: of a few, chance could be anything."""
 _SIZES = tuple(size for power in range(2, 20) for size in (1 << power, 3 << (power - 1)))
 """Lengths that samples are told apart by: 4, 6, 8, 12, 16, 24, ..."""
 
@@ -62,7 +63,7 @@ class Lengths:
     @classmethod
     def of(cls, held: Sequence[Sequence[str]], generated: Sequence[Sequence[str]]) -> Lengths:
         """The lengths that samples have, each the longest of a fixed few that is no more than theirs."""
-        longest = sorted(map(len, held))[-min(_FEWEST, len(held))]
+        longest = sorted(map(len, held))[-max(1, min(_FEWEST, len(held) // 2))]
         sizes = [size for size in _SIZES if size <= longest] or [_SIZES[0]]
         of_samples = np.array([max((s for s in sizes if s <= len(one)), default=sizes[0]) for one in generated])
         return cls(of_samples, {size: _cut(held, size) for size in np.unique(of_samples).tolist()})

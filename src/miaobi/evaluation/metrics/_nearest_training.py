@@ -12,7 +12,7 @@ from miaobi.evaluation import extractors
 from miaobi.evaluation.metrics._copies import Lengths, training_arrays, training_sequences
 from miaobi.evaluation.metrics._neighbours import two_nearest
 from miaobi.evaluation.metrics._overlap import Overlap, longest_common, shared_in_order
-from miaobi.evaluation.metrics._words import elements, kind_of_elements, order_of
+from miaobi.evaluation.metrics._words import elements, kind_of_elements, order_of, streams
 from miaobi.evaluation.records import Protocol
 from miaobi.modalities import Item
 from miaobi.types import Form
@@ -77,10 +77,8 @@ def _sequences(context: Context, order: int | None) -> Found:
     held, generated = ([elements(modality, array) for array in side] for side in (context.real, context.generated))
     lengths = Lengths.of(held, generated)
     queries: list[Sequence[str]] = [*held, *generated, *lengths.sequences]
-    distances, where = Overlap(queries, order).nearest(training_sequences(context))
-    nearest = {row: elements(modality, training_arrays(context, [row])[0]) for row in dict.fromkeys(where.tolist())}
-    beside = [nearest[row] for row in where.tolist()]
-    nearness = [1 - shared_in_order(one, other) for one, other in zip(queries, beside, strict=True)]
+    columns = [_beside(context, queries, order, stream) for stream in range(len(streams(modality, queries[0])))]
+    distances, where, _, beside = columns[0]
     whole = len(held) + len(generated)
     longest = [longest_common(one, other) for one, other in zip(queries[:whole], beside, strict=False)]
     kind = kind_of_elements(modality)
@@ -91,9 +89,24 @@ def _sequences(context: Context, order: int | None) -> Found:
     return Found(
         distances,
         where,
-        np.array(nearness)[:, None],
+        np.stack([nearness for _, _, nearness, _ in columns], axis=1),
         len(context.prepared.train),
         protocol,
         lengths,
         np.array(longest, dtype=np.float64),
     )
+
+
+def _beside(
+    context: Context, queries: Sequence[Sequence[str]], order: int, stream: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[Sequence[str]]]:
+    """By one of the `streams`: distances, rows of the nearest, shares not in their order, the nearest themselves."""
+    modality = context.modality
+    asked = [streams(modality, query)[stream] for query in queries]
+    known = ([streams(modality, one)[stream] for one in batch] for batch in training_sequences(context))
+    distances, where = Overlap(asked, order).nearest(known)
+    rows = dict.fromkeys(where.tolist())
+    found = {row: elements(modality, training_arrays(context, [row])[0]) for row in rows}
+    beside = [streams(modality, found[row])[stream] for row in where.tolist()]
+    nearness = np.array([1 - shared_in_order(one, other) for one, other in zip(asked, beside, strict=True)])
+    return distances, where, nearness, beside

@@ -39,6 +39,13 @@ def elements(modality: Modality, array: np.ndarray) -> Sequence[str]:
     return steps(modality.decode(array)) if modality.name == "music" else [str(token) for token in array.tolist()]
 
 
+def streams(modality: Modality, sequence: Sequence[str]) -> list[Sequence[str]]:
+    """Elements, and of music their intervals alone and their lengths alone: one may be copied without the other."""
+    if modality.name != "music":
+        return [sequence]
+    return [sequence, *([one.split(":")[side] for one in sequence] for side in (0, 1))]
+
+
 def letters(text: str) -> str:
     """Letters, marks and digits (Unicode NFKC, case folded); of a text without any, all but its blanks."""
     folded = unicodedata.normalize("NFKC", text).casefold()

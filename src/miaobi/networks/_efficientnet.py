@@ -118,7 +118,7 @@ def _fold(network: nn.Module) -> None:
 def _spare_copies(network: nn.Module) -> None:
     """Let convolutions pad by themselves where both sides get the same, and activations write in place.
 
-    Not a bit of the features changes, at 0.57 of the time.
+    Not a bit of the features changes, and copies of whole maps are spared.
     """
     for module in network.modules():
         padding = getattr(module, "static_padding", None)

@@ -99,7 +99,12 @@ class ModelSettings(Settings):
     options: dict[str, Any] = Value({}, description="the family's own Config")
     network: dict[str, Any] = Value({}, description="{name: ..., options} for one role, or {role: {name: ...}}")
     start: str | None = Value(
-        None, description="trainable weights to start from: run:PATH, stage:NAME, hub:ID, starter:NAME"
+        None,
+        description="trainable weights to start from: run:PATH, stage:NAME, hub:ID@REVISION, starter:NAME, "
+        "a folder with config.json, or a .gguf file",
+    )
+    prompt: dict[str, Any] | None = Value(
+        None, description="how a public model is asked: {format: chat, alpaca or plain, system, user, answer}"
     )
     parts: dict[str, str] = Value(
         {}, description="frozen parts: run:PATH, stage:NAME, hub:ID@REVISION, starter:NAME, initial"

@@ -69,7 +69,8 @@ class _HeadLoss(torch.autograd.Function):
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor]:
         hidden, head, targets, weight, smoothing, chunk = inputs
         hidden_grad = torch.empty_like(hidden)
-        head_grad = torch.zeros_like(head, dtype=torch.float32)
+        # A head that is frozen has no use for a gradient as large as itself.
+        head_grad = torch.zeros_like(head, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         total = weight.new_zeros(())
         nats = weight.new_zeros(())
         for start in range(0, len(targets), chunk):
@@ -81,19 +82,20 @@ class _HeadLoss(torch.autograd.Function):
             total -= smoothing * (log_probs.mean(1) * weight[rows]).sum()
             grad = _logit_grad(log_probs, targets[rows], weight[rows], smoothing).to(hidden.dtype)
             torch.mm(grad, head, out=hidden_grad[rows])
-            head_grad += grad.T @ hidden[rows]
+            if head_grad is not None:
+                head_grad += grad.T @ hidden[rows]
         total += (1 - smoothing) * nats
-        ctx.save_for_backward(hidden_grad, head_grad)
+        ctx.save_for_backward(hidden_grad, *([] if head_grad is None else [head_grad]))
         ctx.mark_non_differentiable(nats)
         return total, nats
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_grad, head_grad = ctx.saved_tensors
+        hidden_grad, *head_grad = ctx.saved_tensors
         scale = grads[0]
         return (
             hidden_grad * scale.to(hidden_grad.dtype),
-            (head_grad * scale).to(hidden_grad.dtype),
+            (head_grad[0] * scale).to(hidden_grad.dtype) if head_grad else None,
             None,
             None,
             None,

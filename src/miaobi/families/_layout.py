@@ -87,17 +87,29 @@ class Layout:
         Raises:
             UnknownName: a condition that the model was not built for.
         """
-        for name in conditions:
-            if name not in self.slots:
-                raise UnknownName(
-                    "condition", name, self.slots, cure="use the conditions that the model was trained with"
-                )
+        self.require_known(conditions)
         like = torch.zeros(rows, 1, dtype=torch.int64, device=device)
         pieces = [piece for name in self.slots for piece in self._condition(name, conditions.get(name), like)]
         if self.begin is not None:
             pieces.append(_constant(self.begin, like))
         if not pieces:
             return like[:, :0], like[:, :0].bool()
+        return self.join(pieces)
+
+    def require_known(self, conditions: Mapping[str, Field]) -> None:
+        """Refuse a condition that the model was not built for.
+
+        Raises:
+            UnknownName: there is one.
+        """
+        for name in conditions:
+            if name not in self.slots:
+                cure = "use the conditions that the model was trained with"
+                raise UnknownName("condition", name, self.slots, cure=cure)
+
+    @staticmethod
+    def join(pieces: list[Piece]) -> Piece:
+        """Pieces end to end, with what is real moved to the left and surplus columns cut."""
         tokens, real, _ = _join(pieces, None)
         return tokens, real
 

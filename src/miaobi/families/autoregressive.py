@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field as Value
@@ -21,6 +21,8 @@ from miaobi.families._cross_entropy import head_loss, token_nats
 from miaobi.families._given import held
 from miaobi.families._guidance import require_guidable
 from miaobi.families._layout import Layout
+from miaobi.families._packing import pack
+from miaobi.families._template import Template, Templated
 from miaobi.families._token_requests import PREFIXES, TokenEngine, complete, gather, make_requests
 from miaobi.networks import Network, TokenNetwork
 from miaobi.sampling.beam import BeamControls
@@ -38,6 +40,10 @@ class Autoregressive(Family):
         """Options of the objective."""
 
         label_smoothing: float = Value(0.0, ge=0, lt=1, description="share of the target spread over the vocabulary")
+        packing: bool = Value(False, description="learn several short items in a row: less padding, the same loss")
+        template: Template | None = Value(
+            None, description="words around the conditions, as tokens; made from model.prompt"
+        )
 
     class Controls(BeamControls, _base.Controls):
         """How tokens are drawn or searched for."""
@@ -61,16 +67,18 @@ class Autoregressive(Family):
                 given=type(self.network).__name__,
                 cure="choose transformer, lstm, gru, rnn or causal_convolutional",
             )
-        self.layout = self.lay_out(target, conditions)
+        self.layout = self.lay_out(config, target, conditions)
 
     @classmethod
     def ports(cls, config: Config, target: Spec, conditions: Mapping[str, Spec]) -> dict[str, Ports]:
-        port = cls.lay_out(target, conditions).port
+        port = cls.lay_out(config, target, conditions).port
         return {"network": Ports(port, port, {})}
 
     @classmethod
-    def lay_out(cls, target: Spec, conditions: Mapping[str, Spec]) -> Layout:
+    def lay_out(cls, config: Any, target: Spec, conditions: Mapping[str, Spec]) -> Layout:
         """What is one sequence: conditions too, here."""
+        if config.template is not None:
+            return Templated(target, conditions, config.template)
         return Layout(target, conditions)
 
     @classmethod
@@ -81,7 +89,7 @@ class Autoregressive(Family):
         return [Phase("train", ("network",))]
 
     def forward(self, batch: Batch, phase: str, seeds: Tensor) -> Loss:
-        return self._loss(*self._predictions(self.drop_conditions(batch, seeds)))
+        return self._loss(*self._predictions(self.drop_conditions(batch, seeds), packing=self.config.packing))
 
     @torch.no_grad()
     def log_likelihood(self, batch: Batch, *, seeds: Tensor) -> Bound:
@@ -150,17 +158,25 @@ class Autoregressive(Family):
     @property
     def _head(self) -> Tensor | None:
         """What turns `_predictions` into logits; ``None``: they are logits themselves."""
-        return self.network.head
+        return self.network.head if self.network.plain_head else None
 
-    def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """What `_head` reads ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``."""
+    def _predictions(self, batch: Batch, packing: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """What `_head` reads ``[B, L, D]``, the tokens that they predict ``[B, L]``, and their weights ``[B, L]``.
+
+        With ``packing``, several items share a row.
+        """
         if batch.target.segments is not None:
-            raise Unsupported("autoregressive takes one item a row", given="packed rows")
-        return self._read(*self.layout.sequence(batch))
+            raise Unsupported("autoregressive packs items itself", given="packed rows", cure="set options.packing")
+        return self._read(*self.layout.sequence(batch), packing=packing)
 
-    def _read(self, tokens: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _read(self, tokens: Tensor, weight: Tensor, packing: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """`_predictions` of sequences."""
-        return self.network(tokens[:, :-1], logits=False), tokens[:, 1:], weight[:, 1:]
+        logits = not self.network.plain_head
+        if not packing:
+            return self.network(tokens[:, :-1], logits=logits), tokens[:, 1:], weight[:, 1:]
+        packed = pack(tokens, weight)
+        made = self.network(packed.inputs, segments=packed.segments, logits=logits)
+        return made, packed.targets, packed.weight
 
     def _loss(self, hidden: Tensor, targets: Tensor, weight: Tensor) -> Loss:
         counted = weight > 0

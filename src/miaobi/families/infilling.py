@@ -15,7 +15,7 @@ from pydantic import Field as Value
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from miaobi.errors import RequestError
+from miaobi.errors import RequestError, Unsupported
 from miaobi.families import autoregressive
 from miaobi.families._gapped import GappedLayout, Order
 from miaobi.families._token_requests import complete, gather
@@ -40,13 +40,16 @@ class Infilling(autoregressive.Autoregressive):
     layout: GappedLayout
 
     @classmethod
-    def lay_out(cls, target: Spec, conditions: Mapping[str, Spec]) -> GappedLayout:
+    def lay_out(cls, config: Any, target: Spec, conditions: Mapping[str, Spec]) -> GappedLayout:
+        if config.template is not None:
+            raise Unsupported("infilling has marks of its own, which no template has", cure="leave model.prompt out")
         return GappedLayout(target, conditions)
 
     def forward(self, batch: Batch, phase: str, seeds: Tensor) -> Loss:
         """As `Autoregressive`'s, ``infill_rate`` of the items with their middle last; both cuts are uniform."""
         batch = self.drop_conditions(batch, seeds)
-        return self._loss(*self._read(*self.layout.gapped(batch, self._orders(seeds), *_cuts(batch.target, seeds))))
+        sequences = self.layout.gapped(batch, self._orders(seeds), *_cuts(batch.target, seeds))
+        return self._loss(*self._read(*sequences, packing=self.config.packing))
 
     @torch.no_grad()
     def edit(self, batch: Batch, mask: Tensor, *, controls: Any = None, seeds: Tensor) -> Samples:

@@ -62,11 +62,11 @@ class Seq2Seq(autoregressive.Autoregressive):
 
     @classmethod
     def ports(cls, config: Any, target: Spec, conditions: Mapping[str, Spec]) -> dict[str, Ports]:
-        port = cls.lay_out(target, conditions).port
+        port = cls.lay_out(config, target, conditions).port
         return {"network": Ports(port, port, dict(conditions))}
 
     @classmethod
-    def lay_out(cls, target: Spec, conditions: Mapping[str, Spec]) -> Layout:
+    def lay_out(cls, config: Any, target: Spec, conditions: Mapping[str, Spec]) -> Layout:
         """The target alone.
 
         Raises:
@@ -77,6 +77,12 @@ class Seq2Seq(autoregressive.Autoregressive):
                 "seq2seq writes from something that it reads: tokens or a tensor",
                 given={name: str(spec.form) for name, spec in conditions.items()} or "no condition",
                 cure="add such a condition under data.condition, or choose autoregressive",
+            )
+        if config.packing or config.template is not None:
+            raise Unsupported(
+                "seq2seq reads its conditions apart, an item a row",
+                given="packing or a template",
+                cure="leave them out, or choose autoregressive",
             )
         if target.stream:
             raise Unsupported(
@@ -116,7 +122,7 @@ class Seq2Seq(autoregressive.Autoregressive):
                 raise UnknownName("condition", name, self.conditions, cure=cure)
         return self.network.sources({name: field.to(self.device) for name, field in conditions.items()}, rows)
 
-    def _predictions(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+    def _predictions(self, batch: Batch, packing: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         if batch.target.segments is not None:
             raise Unsupported("seq2seq takes one item a row", given="packed rows")
         tokens, weight = self.layout.sequence(replace(batch, conditions={}))

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.families._base import Family, FamilyConfig, Ports
+from miaobi.families._layout import Layout
 from miaobi.families._text_gan_estimators import Players, PolicySettings, RelaxedSettings
 from miaobi.families._token_requests import TokenEngine
 from miaobi.families.autoregressive import Autoregressive
@@ -89,7 +90,7 @@ class TextGAN(Family):
                 "text_gan makes items, which its discriminator reads whole, and a stream has none",
                 cure="choose autoregressive, or give items",
             )
-        port = Autoregressive.lay_out(target, conditions).port
+        port = Layout(target, conditions).port
         scores = Spec(Form.TENSOR, channels=1, space=(port.max_length,))
         return {"generator": Ports(port, port, {}), "discriminator": Ports(port, scores, {})}
 

@@ -1,4 +1,4 @@
-"""Tokenizers that somebody published: a ``tokenizer.json`` on disk or on the Hugging Face hub, never remote code."""
+"""Tokenizers that somebody published: a ``tokenizer.json``, or the one inside a GGUF file; never remote code."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from typing import Any
 from tokenizers import Tokenizer as Engine
 
 from miaobi.errors import DataError, FetchFailed
+from miaobi.modalities._public_files import locate
 from miaobi.modalities._subwords import FILE, Subwords
 
 _CONFIG = "tokenizer_config.json"
+_TEMPLATE = "chat_template.jinja"
 _HUB = re.compile(r"hub:(?P<id>[\w.-]+(?:/[\w.-]+)?)@(?P<revision>[\w./-]+)")
 _MOST_BYTES = 256 << 20
-FORMS = "hub:ID@REVISION, a tokenizer.json, or a folder that holds one (written with a /)"
+FORMS = "starter:NAME, hub:ID@REVISION, a tokenizer.json, a folder that holds one (written with a /), or a .gguf file"
 
 
 def is_published(source: str) -> bool:
     """Whether ``source`` has one of the `FORMS`; the file need not be there."""
     if source.startswith("hub:"):
         return _HUB.fullmatch(source) is not None
-    return "/" in source or source.endswith(".json")
+    return "/" in source or source.endswith((".json", ".gguf")) or source.startswith("starter:")
 
 
 def open_published(source: str) -> Subwords:
@@ -32,18 +34,29 @@ def open_published(source: str) -> Subwords:
         FetchFailed: the hub could not be reached, or has no such tokenizer.
         DataError: the file is absent or not a tokenizer.
     """
+    if source.startswith("starter:") or source.endswith(".gguf"):
+        folder = locate(source).folder
+        return _opened(*(folder / name for name in (FILE, _CONFIG, _TEMPLATE)))
     hub = _HUB.fullmatch(source)
     if hub:
-        main, config = _fetch(hub["id"], hub["revision"], FILE), _fetch(hub["id"], hub["revision"], _CONFIG)
+        main, config, template = (_fetch(hub["id"], hub["revision"], name) for name in (FILE, _CONFIG, _TEMPLATE))
         if main is None:
             raise FetchFailed(f"the repository has no {FILE}", given=source, cure="choose one with a fast tokenizer")
-    else:
-        path = Path(source)
-        main = path / FILE if path.is_dir() else path
-        config = main.with_name(_CONFIG)
-    engine = _engine(main)
-    roles = _roles(config)
-    return Subwords(engine, _token(engine, roles.get("bos_token")), _token(engine, roles.get("eos_token")))
+        return _opened(main, config, template)
+    path = Path(source)
+    main = path / FILE if path.is_dir() else path
+    return _opened(main, main.with_name(_CONFIG), main.with_name(_TEMPLATE))
+
+
+def _opened(main: Path, config: Path | None, template: Path | None) -> Subwords:
+    engine, roles = _engine(main), _roles(config)
+    written = template.read_text(encoding="utf-8") if template is not None and template.is_file() else None
+    begin, end = _token(engine, roles.get("bos_token")), _token(engine, roles.get("eos_token"))
+    return Subwords(engine, begin, end, chat_template=written or _text(roles.get("chat_template")))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 def _engine(path: Path) -> Engine:

@@ -37,16 +37,23 @@ class Subwords(Tokenizer):
         engine: changed in place: text that spells a special token is encoded as plain text.
         begin: id of its begin token.
         end: id of its end token.
+        chat_template: how its publisher writes a dialogue: a Jinja template.
+
+    Attributes:
+        begins: whether its publisher has every text begin with the begin token.
     """
 
-    def __init__(self, engine: Engine, begin: int | None = None, end: int | None = None) -> None:
+    def __init__(
+        self, engine: Engine, begin: int | None = None, end: int | None = None, chat_template: str | None = None
+    ) -> None:
         engine.no_truncation()
         engine.no_padding()
         engine.encode_special_tokens = True
         self._engine = engine
         self._vocabulary: dict[str, int] = engine.get_vocab(with_added_tokens=True)
         self.size = max(self._vocabulary.values(), default=-1) + 1
-        self.begin, self.end = begin, end
+        self.begin, self.end, self.chat_template = begin, end, chat_template
+        self.begins = begin is not None and engine.encode("a").ids[:1] == [begin]
         self._bytes = self._byte_table() if isinstance(engine.decoder, decoders.ByteLevel) else None
 
     @classmethod
@@ -66,14 +73,14 @@ class Subwords(Tokenizer):
         return cls(engine)
 
     @classmethod
-    def load(cls, folder: Path, begin: int | None, end: int | None) -> Subwords:
+    def load(cls, folder: Path, begin: int | None, end: int | None, chat_template: str | None = None) -> Subwords:
         """Read what `save` wrote.
 
         Raises:
             CorruptFile: not a tokenizer.
         """
         try:
-            return cls(Engine.from_file(str(folder / FILE)), begin, end)
+            return cls(Engine.from_file(str(folder / FILE)), begin, end, chat_template)
         except Exception as error:  # noqa: BLE001 - the library raises bare Exception
             raise CorruptFile(f"{folder / FILE} is not a tokenizer: {error}") from None
 
@@ -83,6 +90,23 @@ class Subwords(Tokenizer):
     def pieces(self, text: str) -> Iterator[np.ndarray]:
         for _, part in stretches(text, _STRETCH):
             yield np.array(self._engine.encode(part, add_special_tokens=False).ids, dtype=np.int64)
+
+    def same_as(self, other: Subwords) -> bool:
+        """Whether both give every token the same number."""
+        return self._vocabulary == other._vocabulary
+
+    @property
+    def special(self) -> list[int]:
+        """The tokens that stand for no text."""
+        return [token for token, added in self._engine.get_added_tokens_decoder().items() if added.special]
+
+    def encode_markup(self, text: str) -> np.ndarray:
+        """The ids of a text that is the author's own, in which a special token's name is that token."""
+        self._engine.encode_special_tokens = False
+        try:
+            return np.array(self._engine.encode(text, add_special_tokens=False).ids, dtype=np.int64)
+        finally:
+            self._engine.encode_special_tokens = True
 
     def decode(self, ids: np.ndarray) -> str:
         ids = np.asarray(ids, dtype=np.int64)

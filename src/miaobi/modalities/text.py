@@ -217,7 +217,9 @@ class Text(Modality):
         tokenizer = self.tokenizer
         kind = "character" if isinstance(tokenizer, Characters) else "subword"
         state = {"tokenizer": kind, "max_length": self._max_length, "stream": self._stream, "cut": self._cut}
-        write_json(folder / _FILE, {**state, "begin": tokenizer.begin, "end": tokenizer.end})
+        chat = tokenizer.chat_template if isinstance(tokenizer, Subwords) else None
+        said = {} if chat is None else {"chat_template": chat}
+        write_json(folder / _FILE, {**state, "begin": tokenizer.begin, "end": tokenizer.end, **said})
         tokenizer.save(folder)
 
     def load(self, folder: Path) -> None:
@@ -226,10 +228,10 @@ class Text(Modality):
             character = {"character": True, "subword": False}[state["tokenizer"]]
             self._max_length, self._stream = int(state["max_length"]), bool(state["stream"])
             self._cut = float(state["cut"])
-            begin, end = state["begin"], state["end"]
+            begin, end, chat = state["begin"], state["end"], state.get("chat_template")
         except (KeyError, TypeError, ValueError) as error:
             raise CorruptFile(f"{folder / _FILE} does not describe a text modality: {error!r}") from None
-        self._tokenizer = Characters.load(folder) if character else Subwords.load(folder, begin, end)
+        self._tokenizer = Characters.load(folder) if character else Subwords.load(folder, begin, end, chat)
 
     def _learn(self, texts: Iterator[str]) -> Tokenizer:
         name = self.config.tokenizer or "character"

@@ -6,6 +6,7 @@ from miaobi.models.build import build
 from miaobi.models.codec import PartCodec
 from miaobi.models.folder import FORMAT, info_of, load, opened, resolve, save
 from miaobi.models.model import Model
+from miaobi.models.public import adopt
 from miaobi.models.references import open_parts, open_supplies
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
 
@@ -13,6 +14,7 @@ __all__ = [
     "FORMAT",
     "Model",
     "PartCodec",
+    "adopt",
     "build",
     "info_of",
     "load",

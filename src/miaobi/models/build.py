@@ -8,6 +8,7 @@ from miaobi.families import Family
 from miaobi.modalities import Modality
 from miaobi.models.codec import PartCodec
 from miaobi.models.construct import construct
+from miaobi.models.public import worded
 from miaobi.models.references import open_parts, start_from
 from miaobi.recipe import Recipe
 from miaobi.types import Spec
@@ -40,6 +41,7 @@ def build(
         RunFolderError: a reference leads to no model.
     """
     opened = open_parts(recipe) if parts is None else parts
+    recipe = worded(recipe, modalities or {})
     family = construct(recipe, target, conditions, {name: part.model.family for name, part in opened.items()})
     if recipe.model.start is not None:
         started = start_from(family, recipe.model.start, modalities or {})

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from miaobi import families, networks, plugins
+from miaobi import families, networks, plugins, pretrained
 from miaobi.errors import InvalidRecipe, UnknownName, Unsupported
 from miaobi.families import Family, Ports
 from miaobi.networks import Network
@@ -70,7 +70,7 @@ def rebuild(family: type[Family], saved: Mapping[str, Any], parts: Mapping[str, 
     built = {}
     for role, port in family.ports(config, target, conditions).items():
         entry = saved["networks"][role]
-        network = networks.find(entry["name"])
+        network = find_network(entry["name"])
         options = network.Config.parse(entry["config"], f"model.json: networks.{role}")
         built[role] = network(options, port.source, port.target, port.conditions)
     return family(config, built, parts, target, conditions)
@@ -91,12 +91,27 @@ def describe(family: Family) -> dict[str, Any]:
     }
 
 
+def find_network(name: str) -> type[Network]:
+    """The network class of a name, among those of ``networks`` and of ``pretrained``.
+
+    Raises:
+        UnknownName: with the nearest matches.
+    """
+    if name.replace("-", "_") in pretrained.names():
+        return pretrained.find(name)
+    if name.replace("-", "_") not in networks.names():
+        raise UnknownName("name among the networks", name, [*networks.names(), *pretrained.names()])
+    return networks.find(name)
+
+
 def _network(role: str, port: Ports, section: Mapping[str, Any], size: Size) -> Network:
-    network = networks.find(section["name"])
+    network = find_network(section["name"])
     _require_inputs(network, section["name"], port)
-    preset = network.preset(size, port.source, port.target, port.conditions)
+    said = plugin_options(dict(section))
+    # A network that was published has one size; it says itself what it needs.
+    preset = {} if "base" in said else network.preset(size, port.source, port.target, port.conditions).to_json()
     told = {name: True for name in port.inputs if name in network.Config.model_fields}
-    options = {**preset.to_json(), **told, **plugin_options(dict(section))}
+    options = {**preset, **told, **said}
     config = network.Config.parse(options, f"recipe.model.network.{role}")
     return network(config, port.source, port.target, port.conditions)
 

@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 
-from miaobi import families, modalities
+from miaobi import families, modalities, pretrained
 from miaobi.errors import CorruptFile, InvalidRecipe, RunFolderError, SaveFailed, Unsupported
 from miaobi.modalities import Modality, Represented, Viewed, views
 from miaobi.models.codec import PartCodec
 from miaobi.models.construct import describe, rebuild
 from miaobi.models.model import Model
+from miaobi.models.public import open_public
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
 from miaobi.networks._cpu import fast_bfloat16
 
@@ -54,13 +55,15 @@ def save(model: Model, folder: Path | str) -> None:
 
 
 def load(source: Path | str, *, depth: int = 0) -> Model:
-    """Read a model from a run folder or a model folder; ``depth``: of models that it is a part of.
+    """Read a model from a run folder or a model folder, or a public one; ``depth``: of models that it is a part of.
 
     Raises:
         RunFolderError: nothing there, or written by a newer version.
         CorruptFile: cut short or altered.
         Unsupported: a kind of source that this version cannot load.
     """
+    if pretrained.is_public(str(source)):
+        return open_public(str(source))
     folder = resolve(source)
     if depth > _DEEPEST:
         raise CorruptFile(f"{folder} has parts of parts of parts", allowed=f"{_DEEPEST} levels")
@@ -111,7 +114,7 @@ def resolve(source: Path | str) -> Path:
     """
     text = str(source)
     if text.startswith(("starter:", "hub:")):
-        raise Unsupported("public models cannot be loaded", given=text, allowed="a run folder or a model folder")
+        raise Unsupported("a public model has no folder of ours", given=text, allowed="a run folder or a model folder")
     folder = Path(text.removeprefix("run:"))
     for candidate in (folder, folder / "model"):
         if (candidate / "model.json").is_file():

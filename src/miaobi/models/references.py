@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from miaobi import pretrained
 from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.families import Family, Sampling, require
 from miaobi.modalities import Modality
 from miaobi.models.codec import PartCodec
 from miaobi.models.folder import load
 from miaobi.models.model import Model
+from miaobi.models.public import start_from_public
 from miaobi.models.starting import Started, take_weights
 from miaobi.recipe import Recipe
 
@@ -44,12 +46,14 @@ def open_supplies(recipe: Recipe) -> dict[str, Model]:
 
 
 def start_from(family: Family, reference: str, modalities: Mapping[str, Modality]) -> Started:
-    """Copy the weights of ``run:PATH`` into a freshly built family, as far as `take_weights` says.
+    """Copy the weights of ``run:PATH`` into a freshly built family, as far as `take_weights` says; or a public model's.
 
     Raises:
         Unsupported: another kind of reference, or a model that does not fit.
         RunFolderError: no model there.
     """
+    if pretrained.is_public(reference):
+        return start_from_public(family, reference, modalities["target"])
     return take_weights(family, _model(reference, "model.start"), reference, modalities)
 
 

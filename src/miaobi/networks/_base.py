@@ -80,6 +80,11 @@ class TokenNetwork(Network):
     def head(self) -> Tensor:
         """``[V, D]``: logits are ``hidden @ head.T``."""
 
+    @property
+    def plain_head(self) -> bool:
+        """Whether logits are just that; else only ``forward`` with ``logits=True`` makes them."""
+        return True
+
     @abstractmethod
     def hidden(
         self,

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from miaobi import models
 from miaobi.recipe import Recipe
 from miaobi.training import stages
 from miaobi.training.deliver import deliver
@@ -65,6 +66,7 @@ def _train(
     recipe: Recipe, folder: RunFolder, whole: RunFolder, *, resume: bool, progress: bool, watch: Watch | None
 ) -> Result:
     """Train a recipe without stages, perhaps one stage of the run in ``whole``."""
+    recipe = models.adopt(recipe)
     with as_it_was(), Reporter(progress) as reporter:
         session = Session(recipe, folder, resume=resume, reporter=reporter, whole=whole.root)
         try:
@@ -95,6 +97,7 @@ def estimate(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[
 
 
 def _estimate(recipe: Recipe) -> Estimate:
+    recipe = models.adopt(recipe)
     return plan(recipe, open_data(recipe), Processes())[1]
 
 

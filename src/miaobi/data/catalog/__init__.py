@@ -11,7 +11,7 @@ from typing import Any
 
 from miaobi import plugins
 from miaobi.data.catalog._base import Catalog, Record
-from miaobi.data.catalog._fetch import cache_folder
+from miaobi.modalities._cache_folder import cache_folder
 
 __all__ = ["Catalog", "Record", "available", "cache_folder", "find", "get", "names"]
 

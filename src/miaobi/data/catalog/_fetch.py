@@ -24,11 +24,6 @@ TIMEOUT = 900.0
 _MEMBER_BYTES = 256 << 20
 
 
-def cache_folder() -> Path:
-    """``$MIAOBI_CACHE``, by default ``~/.cache/miaobi``; it may not exist yet."""
-    return Path(os.environ.get("MIAOBI_CACHE") or Path.home() / ".cache" / "miaobi").expanduser()
-
-
 def npm_pack(package: str, version: str, sha256: str, cache: Path) -> Path:
     """The package's ``.tgz``, by ``npm pack``.
 

@@ -1,0 +1,197 @@
+"""Public models in recipes and on the command line: what a recipe that starts from one leaves open, and one as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from miaobi import families, modalities, pretrained
+from miaobi.errors import Unsupported
+from miaobi.families import Family
+from miaobi.families.autoregressive import Autoregressive
+from miaobi.modalities import Modality
+from miaobi.modalities._subwords import Subwords
+from miaobi.models.construct import construct
+from miaobi.models.model import Model
+from miaobi.models.starting import Started
+from miaobi.networks import Network
+from miaobi.networks._cpu import fast_bfloat16
+from miaobi.pretrained import Base, open_base
+from miaobi.pretrained._base import Kind
+from miaobi.pretrained._native import shape_of, weights_of
+from miaobi.pretrained.pretrained_decoder import PretrainedDecoder
+from miaobi.prompting import Prompt, make_template
+from miaobi.recipe import Recipe, plugin_name, plugin_options
+
+LONGEST = 512
+"""Tokens that a public model writes at most where nothing else is said."""
+
+
+def adopt(recipe: Recipe) -> Recipe:
+    """A recipe that starts from a public model, with what that decides: tokenizer, network and the revision.
+
+    Other recipes come back as they are.
+
+    Raises:
+        Unsupported: the model is of another kind than the family needs.
+        RequestError, RunFailed: as for `miaobi.pretrained.open_base`.
+    """
+    start = recipe.model.start
+    if start is None or not pretrained.is_public(start):
+        return recipe
+    base = open_base(start, _kind(recipe.model.family))
+    modality = recipe.modality
+    if plugin_name(modality) == "text" and "tokenizer" not in plugin_options(modality):
+        modality = {"name": "text", **plugin_options(modality), "tokenizer": base.reference}
+    options = {"condition_drop": 0.0, **recipe.model.options}
+    network = _network_section(base, recipe.model.network)
+    model = recipe.model.model_copy(update={"start": base.reference, "options": options, "network": network})
+    return recipe.model_copy(update={"modality": modality, "model": model})
+
+
+def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
+    """A recipe whose prompt has become the family's template.
+
+    Args:
+        recipe: with ``model.prompt``, or with a public model to start from.
+        modalities: the fitted modality of the target, under ``target``, and of each condition.
+
+    Raises:
+        Unsupported: a prompt for a model whose tokenizer nobody published, or for another family.
+        InvalidRecipe: a prompt that cannot be used.
+    """
+    start = recipe.model.start
+    public = start is not None and pretrained.is_public(start)
+    if recipe.model.prompt is None and not public:
+        return recipe
+    family = families.find(recipe.model.family)
+    if "template" not in family.Config.model_fields:
+        if recipe.model.prompt is None:
+            return recipe
+        raise Unsupported("model.prompt is for families that write after a prompt", given=recipe.model.family)
+    target = modalities.get("target")
+    tokenizer = None if target is None else target.tokenizer
+    if not isinstance(tokenizer, Subwords):
+        raise Unsupported(
+            "a prompt is made of sub-words",
+            given=type(tokenizer).__name__,
+            cure="leave model.prompt out, or give modality.tokenizer: bpe or a published one",
+        )
+    conditions = {name: other for name, other in modalities.items() if name != "target"}
+    context = open_base(start, _kind(recipe.model.family)).context if public and start is not None else None
+    template = make_template(Prompt.parse(recipe.model.prompt, "model.prompt"), tokenizer, conditions, context)
+    options = {**recipe.model.options, "template": template.to_json()}
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"options": options})})
+
+
+@torch.no_grad()
+def start_from_public(family: Family, reference: str, modality: Modality) -> Started:
+    """Put a public model's weights into a freshly built family, whose network was made for them.
+
+    Raises:
+        Unsupported: the tokenizer is not the model's own, or the network is another.
+    """
+    base = open_base(reference, _kind_of(family))
+    _require_tokenizer(base, modality)
+    network = next(one for one in family.children() if isinstance(one, Network))
+    if getattr(network, "base", None) is not None:
+        return Started(reference, tuple(f"{len(base.tensors)} of the public model"), (), ())
+    theirs = _renamed(network, base)
+    ours = network.state_dict()
+    for name, tensor in ours.items():
+        if name not in theirs or tensor.shape[1:] != theirs[name].shape[1:]:
+            raise Unsupported(
+                "the network is not the public model's",
+                given=f"no fitting {name} in {reference}",
+                cure="leave model.network.name out",
+            )
+        # Rows beyond the tokenizer's are nobody's tokens.
+        tensor.copy_(theirs[name][: len(tensor)])
+    return Started(reference, tuple(sorted(ours)), (), tuple(sorted(theirs.keys() - ours.keys())))
+
+
+def open_public(reference: str) -> Model:
+    """A public model as it was published, to generate with.
+
+    Raises:
+        RequestError, RunFailed: as for `miaobi.pretrained.open_base`.
+    """
+    recipe = adopt(
+        Recipe.parse(
+            {
+                "modality": {"name": "text", "max_length": LONGEST},
+                "data": {"source": "."},
+                "model": {"family": "autoregressive", "start": reference},
+            }
+        )
+    )
+    text = modalities.create(recipe.modality)
+    text.fit(["a"])
+    tokenizer = text.tokenizer
+    base = open_base(reference, Kind.CAUSAL)
+    begin = ((tokenizer.begin,),) if isinstance(tokenizer, Subwords) and tokenizer.begins else ()
+    template = {"pieces": begin, "end": tokenizer.end if tokenizer is not None else None, "context": base.context}
+    options = {**recipe.model.options, "template": template}
+    recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"options": options})})
+    family = construct(recipe, text.spec, {}, {})
+    start_from_public(family, reference, text)
+    family.precision = torch.bfloat16 if fast_bfloat16() else torch.float32
+    info = {"base": base.reference, "sha256": base.sha256, "licence": base.files.licence}
+    return Model(family.eval(), text, info=info)
+
+
+def _kind(family: str) -> Kind:
+    found = families.find(family)
+    if issubclass(found, Autoregressive) and plugin_name(family) != "seq2seq":
+        return Kind.CAUSAL
+    raise Unsupported(
+        f"the family {family} cannot start from a public model",
+        allowed="autoregressive and families like it",
+        cure="choose one of those",
+    )
+
+
+def _kind_of(family: Family) -> Kind:
+    return _kind(type(family).__module__.rpartition(".")[2])
+
+
+def _network_section(base: Base, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The network that the public model is, or goes into."""
+    said = dict(given)
+    name = said.pop("name", None)
+    shape = shape_of(base.config)
+    if said.get("adapter") is not None:
+        return {"name": name or "pretrained_decoder", "base": base.reference, "sha256": base.sha256, **said}
+    said.pop("adapter", None)
+    if name == "transformer" or (name is None and shape is not None):
+        if shape is None:
+            raise Unsupported(
+                "the public model is no Llama or Qwen3, which the network transformer could hold",
+                given=f"{base.config.model_type} ({base.reference})",
+                cure="leave model.network.name out",
+            )
+        return {"name": "transformer", **shape, **said}
+    architecture = {key: value for key, value in base.config.to_dict().items() if key not in ("quantization_config",)}
+    return {"name": name or "pretrained_decoder", "base": base.reference, "architecture": architecture, **said}
+
+
+def _renamed(network: Network, base: Base) -> dict[str, torch.Tensor]:
+    if isinstance(network, PretrainedDecoder):
+        return {f"trained.model.{name}": tensor for name, tensor in base.tensors.items()}
+    return weights_of(base.tensors)
+
+
+def _require_tokenizer(base: Base, modality: Modality) -> None:
+    """Refuse another tokenizer than the model's own: its numbers would mean other words."""
+    own = modalities.create({"name": "text", "tokenizer": base.reference, "max_length": 1})
+    own.fit(["a"])
+    mine = modality.tokenizer
+    if not isinstance(mine, Subwords) or not isinstance(own.tokenizer, Subwords) or not mine.same_as(own.tokenizer):
+        raise Unsupported(
+            "the tokenizer is not the public model's own, whose numbers stand for other words",
+            given=f"{type(mine).__name__} of {mine.size if mine else 0:,} tokens",
+            allowed=base.reference,
+            cure="leave modality.tokenizer out, which takes the model's",
+        )

@@ -1,0 +1,171 @@
+"""A published model in memory: its configuration and weights, shared by all that are built on it in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor
+
+from miaobi.errors import CorruptFile, MissingExtra, Unsupported
+from miaobi.modalities._public_files import PublicFiles, locate
+
+_open: WeakValueDictionary[tuple[str, str, str], Base] = WeakValueDictionary()
+
+
+class Kind(StrEnum):
+    """What a published model does with tokens; the value is the class of transformers that opens it."""
+
+    CAUSAL = "AutoModelForCausalLM"
+    READING = "AutoModelForSeq2SeqLM"
+    MASKED = "AutoModelForMaskedLM"
+    ENCODING = "AutoModel"
+
+
+@dataclass(frozen=True)
+class Base:
+    """A published model.
+
+    Attributes:
+        files: where it is, and what it is known by.
+        kind: how it was opened.
+        sha256: of its files of weights.
+        config: transformers' configuration of it.
+        tensors: every weight by transformers' name, a tied one under its first; nobody changes them in place.
+    """
+
+    files: PublicFiles
+    kind: Kind
+    sha256: str
+    config: Any
+    tensors: Mapping[str, Tensor]
+
+    @property
+    def reference(self) -> str:
+        """What it is known by, its revision pinned."""
+        return self.files.reference
+
+    @property
+    def context(self) -> int | None:
+        """The longest sequence that it was made for; ``None``: its configuration does not say."""
+        config = self.config.get_text_config()
+        said = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "sliding_window")]
+        known = [value for value in said if isinstance(value, int) and value > 0]
+        return min(known) if known else None
+
+
+def open_base(reference: str, kind: Kind, sha256: str | None = None) -> Base:
+    """A published model; a second one of the same files shares the first one's memory.
+
+    Args:
+        reference: `miaobi.modalities._public_files.FORMS`.
+        kind: what it is to do.
+        sha256: of its weights, where they have to be the very ones.
+
+    Raises:
+        CorruptFile: its files cannot be read, or are others than ``sha256`` says.
+        Unsupported: it is of another kind, or nothing that transformers knows.
+        FetchFailed, MissingExtra, RunFolderError, UnknownName: as for `locate`.
+    """
+    files = locate(reference)
+    found = files.sha256()
+    if sha256 is not None and found != sha256:
+        raise CorruptFile(
+            "the public model is not the one that this was trained on: its weights have another checksum",
+            given=f"{files.reference}: {found[:16]}",
+            allowed=sha256[:16],
+            cure="put the same files there, or train again on what is there now",
+        )
+    key = (files.reference, found, kind.value)
+    base = _open.get(key)
+    if base is None:
+        base = _open[key] = _read(files, kind, found)
+    return base
+
+
+def empty_model(kind: Kind, config: Any) -> Any:
+    """A model of transformers whose weights are yet to be put in."""
+    transformers = _transformers()
+    from transformers.initialization import no_init_weights
+
+    with no_init_weights(), torch.random.fork_rng(devices=[]):
+        return getattr(transformers, kind.value).from_config(config, trust_remote_code=False).float()
+
+
+def model_of(base: Base) -> Any:
+    """A model of transformers over the base's own tensors, frozen and in evaluation mode."""
+    model = empty_model(base.kind, base.config)
+    model.load_state_dict(dict(base.tensors), strict=False, assign=True)
+    model.tie_weights()
+    return model.eval().requires_grad_(False)
+
+
+def read_config(described: Mapping[str, Any]) -> Any:
+    """transformers' configuration from plain JSON.
+
+    Raises:
+        Unsupported: an architecture that transformers does not have.
+    """
+    transformers = _transformers()
+    said = dict(described)
+    try:
+        return transformers.AutoConfig.for_model(said.pop("model_type"), **said)
+    except (KeyError, TypeError, ValueError) as error:
+        raise Unsupported(f"transformers has no such architecture: {error}", cure="update transformers") from None
+
+
+def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
+    transformers = _transformers()
+    where = {"trust_remote_code": False, "local_files_only": True}
+    try:
+        config = transformers.AutoConfig.from_pretrained(files.folder, **where)
+    except Exception as error:  # noqa: BLE001 - what transformers raises for an unknown model is its own
+        raise Unsupported(
+            f"transformers does not know this model: {error}", given=files.reference, cure="update transformers"
+        ) from None
+    loader = getattr(transformers, kind.value)
+    if type(config) not in loader._model_mapping:
+        raise Unsupported(
+            f"the model is none that {_PURPOSE[kind]}",
+            given=f"{config.model_type} ({files.reference})",
+            cure="choose a family that it fits: autoregressive, seq2seq, masked_lm or classifier",
+        )
+    # Weights that a head lacks are drawn; what is trained elsewhere must not depend on how often that happens.
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        try:
+            model = loader.from_pretrained(
+                files.folder, config=config, use_safetensors=True, dtype=torch.float32, weights_only=True, **where
+            )
+        except Exception as error:  # noqa: BLE001 - a broken file makes the libraries raise anything
+            raise CorruptFile(f"the model cannot be read: {error}", given=files.reference) from None
+    return Base(files, kind, sha256, config, _once(model.state_dict()))
+
+
+_PURPOSE = {
+    Kind.CAUSAL: "writes text token by token",
+    Kind.READING: "reads one text and writes another",
+    Kind.MASKED: "fills in masked tokens",
+    Kind.ENCODING: "encodes tokens",
+}
+
+
+def _once(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Every tensor under its first name."""
+    seen: dict[tuple[int, torch.Size], str] = {}
+    return {name: t for name, t in state.items() if seen.setdefault((t.data_ptr(), t.shape), name) == name}
+
+
+def _transformers() -> Any:
+    try:
+        import transformers
+        from transformers.utils import logging
+    except ImportError:
+        raise MissingExtra("a public model", "starter") from None
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    return transformers

@@ -1,4 +1,4 @@
-"""Public models in recipes and on the command line: what a recipe that starts from one leaves open, and one as it is."""
+"""Public models: what a recipe that starts from one leaves open, and one as it was published, to generate with."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def _network_section(base: Base, given: Mapping[str, Any]) -> dict[str, Any]:
                 cure="leave model.network.name out",
             )
         return {"name": "transformer", **shape, **said}
-    architecture = {key: value for key, value in base.config.to_dict().items() if key not in ("quantization_config",)}
+    architecture = {key: value for key, value in base.config.to_dict().items() if key != "quantization_config"}
     return {"name": name or "pretrained_decoder", "base": base.reference, "architecture": architecture, **said}
 
 

@@ -105,7 +105,7 @@ def model_of(base: Base) -> Any:
 
 
 def read_config(described: Mapping[str, Any]) -> Any:
-    """transformers' configuration from plain JSON.
+    """Transformers' configuration from plain JSON.
 
     Raises:
         Unsupported: an architecture that transformers does not have.

@@ -71,7 +71,7 @@ class Foreign(nn.Module):
         return self.prefill(tokens[:, None], torch.ones_like(cache.lengths), cache)
 
     def extend(self, embedded: Tensor, real: Tensor, cache: ForeignCache) -> Tensor:
-        """Run ``embedded [B, L, D]``, of which ``real [B, L]`` is meant, after what ``cache`` holds, and keep it there."""
+        """Run ``embedded [B, L, D]``, whose ``real [B, L]`` positions count, after what ``cache`` holds, and keep it."""
         before = cache.real.shape[1]
         cache.real = torch.cat([cache.real, real], 1)
         length = real.shape[1]
@@ -117,7 +117,7 @@ class ForeignCache:
     """One row that was fed nothing but the virtual tokens."""
 
     def past(self) -> Any:
-        """transformers' cache over the same tensors."""
+        """Transformers' cache over the same tensors."""
         from transformers.cache_utils import DynamicCache
 
         past = DynamicCache()

@@ -1,4 +1,4 @@
-"""Virtual tokens: what is learnt and stands before every sequence, as embeddings or as keys and values of every layer."""
+"""Virtual tokens: what is learnt and stands before every sequence, as embeddings or as keys and values of layers."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from miaobi.evaluation import evaluate as evaluate
+    from miaobi.generation import Chat as Chat
     from miaobi.generation import generate as generate
     from miaobi.models import load as load
     from miaobi.recipe import Recipe as Recipe
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     from miaobi.training.comparison import compare as compare
     from miaobi.training.tuning import tune as tune
 
-__all__ = ["Recipe", "compare", "evaluate", "generate", "load", "train", "tune"]
+__all__ = ["Chat", "Recipe", "compare", "evaluate", "generate", "load", "train", "tune"]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Chat": "miaobi.generation",
     "Recipe": "miaobi.recipe",
     "compare": "miaobi.training.comparison",
     "evaluate": "miaobi.evaluation",

@@ -20,6 +20,7 @@ VERBS = (
     "data",
     "train",
     "generate",
+    "chat",
     "evaluate",
     "compare",
     "tune",

@@ -77,6 +77,8 @@ class Family(nn.Module, ABC):
     default_steps: ClassVar[int] = 2000
     evaluation_only: ClassVar[frozenset[str]] = frozenset()
     """Options that change what the model scores and not the model: no search may choose them."""
+    learns: ClassVar[bool] = True
+    """Whether training changes what it says; false where a model that is trained already is shown examples at most."""
     costly_likelihood: ClassVar[bool] = False
     """Whether a likelihood takes many evaluations an item, so that it is measured only where it is named."""
     betas: ClassVar[tuple[float, float]] = (0.9, 0.95)
@@ -159,6 +161,12 @@ class Family(nn.Module, ABC):
             for name, field in batch.conditions.items()
         }
         return replace(batch, conditions=kept)
+
+    @property
+    def size(self) -> int:
+        """Numbers that it computes with: its own, and those of public models that its networks refer to."""
+        borrowed = sum(one.borrowed for one in self.children() if isinstance(one, Network))
+        return borrowed + sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def device(self) -> Any:

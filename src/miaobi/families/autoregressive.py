@@ -95,13 +95,8 @@ class Autoregressive(Family):
     def log_likelihood(self, batch: Batch, *, seeds: Tensor) -> Bound:
         """Exact, without dropout, over what can be drawn: the target's tokens and the end; ``seeds`` are not needed."""
         with evaluating(self.network):
-            hidden, targets, weight = self._predictions(batch)
-        counted, drawn = weight > 0, self.layout.outputs.size
-        found, head = hidden[counted], self._head
-        found, head = (found[:, :drawn], None) if head is None else (found, head[:drawn])
-        nats = torch.zeros_like(weight)
-        nats[counted] = token_nats(found, head, targets[counted], self.layout.outputs.banned)
-        return Bound((nats * weight).sum(1), exact=True, predicted=counted.sum(1))
+            made = self._predictions(batch)
+        return self._bounds(*made)
 
     def sample(
         self,
@@ -177,6 +172,15 @@ class Autoregressive(Family):
         packed = pack(tokens, weight)
         made = self.network(packed.inputs, segments=packed.segments, logits=logits)
         return made, packed.targets, packed.weight
+
+    def _bounds(self, hidden: Tensor, targets: Tensor, weight: Tensor) -> Bound:
+        """The likelihood of `_predictions`."""
+        counted, drawn = weight > 0, self.layout.outputs.size
+        found, head = hidden[counted], self._head
+        found, head = (found[:, :drawn], None) if head is None else (found, head[:drawn])
+        nats = torch.zeros_like(weight)
+        nats[counted] = token_nats(found, head, targets[counted], self.layout.outputs.banned)
+        return Bound((nats * weight).sum(1), exact=True, predicted=counted.sum(1))
 
     def _loss(self, hidden: Tensor, targets: Tensor, weight: Tensor) -> Loss:
         counted = weight > 0

@@ -23,7 +23,7 @@ from miaobi.pretrained._base import Kind
 from miaobi.pretrained._native import shape_of, weights_of
 from miaobi.pretrained.pretrained_decoder import PretrainedDecoder
 from miaobi.prompting import Prompt, make_template
-from miaobi.recipe import Recipe, plugin_name, plugin_options
+from miaobi.recipe import ConditionSettings, Plugin, Recipe, plugin_name, plugin_options
 
 LONGEST = 512
 """Tokens that a public model writes at most where nothing else is said."""
@@ -42,13 +42,14 @@ def adopt(recipe: Recipe) -> Recipe:
     if start is None or not pretrained.is_public(start):
         return recipe
     base = open_base(start, _kind(recipe.model.family))
-    modality = recipe.modality
-    if plugin_name(modality) == "text" and "tokenizer" not in plugin_options(modality):
-        modality = {"name": "text", **plugin_options(modality), "tokenizer": base.reference}
+    data = recipe.data
+    if plugin_name(recipe.modality) != "text":
+        told = {name: _told(section, base) for name, section in data.condition.items()}
+        data = data.model_copy(update={"condition": told})
     options = {"condition_drop": 0.0, **recipe.model.options}
-    network = _network_section(base, recipe.model.network)
+    network = _network_section(base, recipe.model.network, families.find(recipe.model.family).learns)
     model = recipe.model.model_copy(update={"start": base.reference, "options": options, "network": network})
-    return recipe.model_copy(update={"modality": modality, "model": model})
+    return recipe.model_copy(update={"modality": _cut(recipe.modality, base), "data": data, "model": model})
 
 
 def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
@@ -71,8 +72,9 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
         if recipe.model.prompt is None:
             return recipe
         raise Unsupported("model.prompt is for families that write after a prompt", given=recipe.model.family)
-    target = modalities.get("target")
-    tokenizer = None if target is None else target.tokenizer
+    target = modalities["target"]
+    cutting = (one.tokenizer for one in modalities.values())
+    tokenizer = next((one for one in cutting if one is not None), None)
     if not isinstance(tokenizer, Subwords):
         raise Unsupported(
             "a prompt is made of sub-words",
@@ -81,7 +83,8 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
         )
     conditions = {name: other for name, other in modalities.items() if name != "target"}
     context = open_base(start, _kind(recipe.model.family)).context if public and start is not None else None
-    template = make_template(Prompt.parse(recipe.model.prompt, "model.prompt"), tokenizer, conditions, context)
+    prompt = Prompt.parse(recipe.model.prompt, "model.prompt")
+    template = make_template(prompt, tokenizer, target, conditions, context)
     options = {**recipe.model.options, "template": template.to_json()}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"options": options})})
 
@@ -142,6 +145,19 @@ def open_public(reference: str) -> Model:
     return Model(family.eval(), text, info=info)
 
 
+def _cut(modality: Plugin, base: Base) -> Plugin:
+    """A text's section with the model's tokenizer, unless it names one."""
+    if plugin_name(modality) != "text" or "tokenizer" in plugin_options(modality):
+        return modality
+    return {"name": "text", **plugin_options(modality), "tokenizer": base.reference}
+
+
+def _told(section: ConditionSettings, base: Base) -> ConditionSettings:
+    if section.view is not None:
+        return section
+    return section.model_copy(update={"modality": _cut(section.modality, base)})
+
+
 def _kind(family: str) -> Kind:
     found = families.find(family)
     if issubclass(found, Autoregressive) and plugin_name(family) != "seq2seq":
@@ -157,12 +173,12 @@ def _kind_of(family: Family) -> Kind:
     return _kind(type(family).__module__.rpartition(".")[2])
 
 
-def _network_section(base: Base, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The network that the public model is, or goes into."""
+def _network_section(base: Base, given: Mapping[str, Any], learns: bool) -> dict[str, Any]:
+    """The network that the public model is, or goes into; one that is not trained is only referred to."""
     said = dict(given)
     name = said.pop("name", None)
     shape = shape_of(base.config)
-    if said.get("adapter") is not None:
+    if said.get("adapter") is not None or not learns:
         return {"name": name or "pretrained_decoder", "base": base.reference, "sha256": base.sha256, **said}
     said.pop("adapter", None)
     if name == "transformer" or (name is None and shape is not None):

@@ -77,6 +77,11 @@ class PretrainedDecoder(TokenNetwork):
         return isinstance(self.inner, Transformer) or self.inner.plain
 
     @property
+    def borrowed(self) -> int:
+        own = {id(parameter) for parameter in self.parameters()}
+        return sum(one.numel() for one in self.inner.parameters() if id(one) not in own)
+
+    @property
     def limit(self) -> int | None:
         return self.source.max_length or None
 

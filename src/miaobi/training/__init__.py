@@ -8,7 +8,7 @@ from typing import Any
 
 from miaobi import models
 from miaobi.recipe import Recipe
-from miaobi.training import stages
+from miaobi.training import memory, stages
 from miaobi.training.deliver import deliver
 from miaobi.training.opening import beside, open_data
 from miaobi.training.planning import Estimate, plan
@@ -75,6 +75,8 @@ def _train(
                 deliver(session)
         finally:
             session.close()
+        if session.processes.writes:
+            reporter.say(f"memory at the peak: {memory.peak(session.processes.device) / 2**20:,.0f} MiB")
         reporter.say(f"the run is in {folder.root}: model/, samples/, metrics.jsonl, report.html")
     best = session.state.best
     return Result(folder.root, session.state.step, vars(best) if best else None, folder.model, session.state.stopped)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from miaobi.evaluation import evaluate as evaluate
+    from miaobi.export import export as export
     from miaobi.generation import generate as generate
     from miaobi.models import load as load
     from miaobi.recipe import Recipe as Recipe
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from miaobi.training.comparison import compare as compare
     from miaobi.training.tuning import tune as tune
 
-__all__ = ["Recipe", "compare", "evaluate", "generate", "load", "train", "tune"]
+__all__ = ["Recipe", "compare", "evaluate", "export", "generate", "load", "train", "tune"]
 __version__ = "0.1.0"
 
 _HOMES = {
     "Recipe": "miaobi.recipe",
     "compare": "miaobi.training.comparison",
     "evaluate": "miaobi.evaluation",
+    "export": "miaobi.export",
     "generate": "miaobi.generation",
     "load": "miaobi.models",
     "train": "miaobi.training",

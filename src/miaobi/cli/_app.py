@@ -25,6 +25,7 @@ VERBS = (
     "tune",
     "rate",
     "estimate",
+    "export",
     "list",
     "show",
     "doctor",

@@ -21,7 +21,9 @@ SHAPES = {
 
 
 def text_modality(tokenizer="character", *, stream=False, **options):
-    built = modalities.create({"name": "text", "tokenizer": tokenizer, "max_length": 96, "context": 95, **options}, "test")
+    built = modalities.create(
+        {"name": "text", "tokenizer": tokenizer, "max_length": 96, "context": 95, **options}, "test"
+    )
     built.fit(TEXTS, stream=stream)
     return built
 

@@ -33,7 +33,7 @@ def command(
 
     with answering(json) as answer:
         options = values(option, "--option")
-        find(format_).Options.parse(options, "--option")
+        find(format_).Config.parse(options, "--option")
         folder = out or Path("exported") / f"{Path(model).resolve().name}-{format_}"
         made = miaobi.export(model, format=format_, out=folder, texts=text or (), **options)
         answer.give(made.to_json(), [*(f"{key}: {value}" for key, value in made.checks.items()), f"files: {made.path}"])

@@ -18,17 +18,17 @@ class Format(ABC):
     """Base of formats.
 
     Args:
-        options: validated.
+        config: validated options.
     """
 
-    class Options(Settings):
+    class Config(Settings):
         """The format's options."""
 
     packages: ClassVar[tuple[str, ...]] = ()
     """What writing and checking import, all of the extra ``export``."""
 
-    def __init__(self, options: Any) -> None:
-        self.options = options
+    def __init__(self, config: Any) -> None:
+        self.config = config
 
     @classmethod
     def require_packages(cls) -> None:

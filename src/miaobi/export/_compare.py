@@ -55,17 +55,23 @@ def within(what: str, worst: float, tolerance: float) -> dict[str, Any]:
 
 
 def compare_greedy(
-    source: Exportable, prompts: Sequence[list[int]], drawn: Sequence[list[int]], tolerance: float
+    source: Exportable,
+    prompts: Sequence[list[int]],
+    drawn: Sequence[list[int]],
+    tolerance: float,
+    never: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Whether every token that the export drew is the network's most likely one after the same tokens.
 
     Each is compared after the tokens that the export drew before it, so one near-tie does not end the comparison. Two
-    logits whose gap is at most twice the tolerance may change places.
+    logits whose gap is at most twice the tolerance may change places. ``never`` was not to be drawn; default: what the
+    model never draws.
 
     Raises:
         ExportFailed: a token that no near-tie explains, or fewer tokens than asked for without an end.
     """
-    gaps = torch.cat([_gaps(source, *pair) for pair in zip(prompts, drawn, strict=True)])
+    never = source.suppressed if never is None else never
+    gaps = torch.cat([_gaps(source, *pair, never) for pair in zip(prompts, drawn, strict=True)])
     if not bool((gaps <= 2 * tolerance).all()):
         raise ExportFailed(
             "the export draws other greedy tokens than the network",
@@ -110,12 +116,12 @@ def require_equal(what: str, ours: object, theirs: object) -> None:
         raise ExportFailed(f"the export has another {what}", given=theirs, allowed=repr(ours), cure=_CURE)
 
 
-def _gaps(source: Exportable, prompt: list[int], drawn: list[int]) -> Tensor:
+def _gaps(source: Exportable, prompt: list[int], drawn: list[int], never: Sequence[int]) -> Tensor:
     """How far below the best each drawn token is ``[N]``; infinite for one that may not be drawn."""
     if len(drawn) < room(source, prompt) and (not drawn or drawn[-1] != source.end):
         raise ExportFailed("the export stopped before its end token", given=f"{len(drawn)} tokens", cure=_CURE)
     if not drawn:
         return torch.zeros(0)
     logits = source.logits([*prompt, *drawn])[len(prompt) - 1 : -1]
-    logits = logits.masked_fill(~source.allowed, float("-inf"))
+    logits[:, list(never)] = float("-inf")
     return logits.max(-1).values - logits.gather(1, torch.tensor(drawn)[:, None])[:, 0]

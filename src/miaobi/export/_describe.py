@@ -54,7 +54,9 @@ def _lines(source: Exportable, name: str, checks: dict[str, Any]) -> list[str]:
         lines += ["The tokenizer puts the begin token there by itself."]
     if source.end is not None:
         lines += [f"- A text ends with `{source.piece(source.end)}`."]
-    lines += ["- Tokens under `never_drawn` in `export.json` stand in prompts only: give them no chance of being drawn."]
+    lines += [
+        "- Tokens under `never_drawn` in `export.json` stand in prompts only: give them no chance of being drawn."
+    ]
     return [*lines, "", "## Checked", "", "```json", json.dumps(checks, ensure_ascii=False, indent=1), "```", ""]
 
 

@@ -21,6 +21,19 @@ def free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
+def require_unused(out: Path) -> None:
+    """Refuse to write where something is.
+
+    Raises:
+        RunFolderError: a file or a folder that is not empty.
+    """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        cure = "name another folder with -o, or empty this one"
+        raise RunFolderError(
+            "the output folder is used", given=str(out), allowed="an absent or empty folder", cure=cure
+        )
+
+
 @contextmanager
 def new_folder(out: Path, size: int, free: Free) -> Iterator[Path]:
     """A folder beside ``out`` that becomes ``out`` at the end, and is removed where anything fails.
@@ -29,9 +42,7 @@ def new_folder(out: Path, size: int, free: Free) -> Iterator[Path]:
         RunFolderError: ``out`` is a file or not empty.
         SaveFailed: there is no room for ``size`` bytes, or the disk cannot be written.
     """
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        cure = "name another folder with -o, or empty this one"
-        raise RunFolderError("the output folder is used", given=str(out), allowed="an absent or empty folder", cure=cure)
+    require_unused(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         _require_room(out.parent, size + _BESIDE, free)

@@ -65,7 +65,9 @@ def _inputs(model: Model, source: Exportable, batches: Sequence[Batch], origin: 
             sequences.append(tokens)
         texts += [str(model.modality.decode(array)) for array in _arrays(model, batch)]
     if not sequences:
-        raise InvalidRecipe("there is nothing to check the export on", given=origin, cure="give texts that are not empty")
+        raise InvalidRecipe(
+            "there is nothing to check the export on", given=origin, cure="give texts that are not empty"
+        )
     return Inputs(sequences, texts, f"{len(sequences)} {origin}")
 
 

@@ -1,10 +1,10 @@
-"""llama.cpp, as xllamacpp embeds it: greedy tokens with their probabilities, and the ids of a text."""
+"""llama.cpp, as xllamacpp embeds it: greedy tokens, probabilities, and the ids of a text."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,8 +13,10 @@ import torch
 
 from miaobi.errors import ExportFailed
 
-_TOP = 64
-_SECONDS = 60
+_TOP = 256
+_CERTAIN = 1e4
+"""Added to a logit, it makes a token sure to be drawn; the probabilities told are those before."""
+_SECONDS = 300
 _CACHE_MARGIN = 8
 
 
@@ -43,44 +45,46 @@ class LlamaCpp:
         except (RuntimeError, ValueError) as error:
             raise ExportFailed(f"llama.cpp cannot read the export: {error}", given=path.name) from None
 
-    def draw(self, prompt: Sequence[int], count: int, never: Sequence[int]) -> list[dict[int, float]]:
-        """Greedy tokens after a prompt of ids: for each, log-probabilities by id, the drawn token's first.
-
-        Probabilities are those before ``never`` is taken out; at most 64 and the drawn one's are given.
-        """
-        if count < 1:
-            return []
-        answer = self._server.handle_completions(
-            {
-                "prompt": list(prompt),
-                "n_predict": count,
-                "temperature": 0.0,
-                "n_probs": _TOP,
-                "cache_prompt": False,
-                "logit_bias": [[token, False] for token in never],
-                "seed": 0,
-            }
+    def draw(self, prompt: Sequence[int], count: int, never: Sequence[int]) -> list[int]:
+        """At most ``count`` greedy tokens after a prompt of ids, without those in ``never``, with the end token."""
+        told = self._ask(
+            "/completion",
+            prompt=list(prompt),
+            n_predict=count,
+            return_tokens=True,
+            logit_bias=[[token, False] for token in never],
         )
-        told = json.loads(answer) if isinstance(answer, str) else answer
-        try:
-            steps = told["choices"][0]["logprobs"]["content"]
-            return [_step(step) for step in steps]
-        except (KeyError, TypeError, IndexError):
-            raise ExportFailed("llama.cpp draws nothing from the export", given=told) from None
+        found: list[int] = list(told["tokens"])
+        return found
+
+    def log_probabilities(self, prompt: Sequence[int], forced: int) -> dict[int, float]:
+        """Those of the 256 most likely tokens after a prompt, by id.
+
+        Args:
+            prompt: token ids.
+            forced: a token that is text by itself, which is drawn: of one that is half a character nothing is told.
+        """
+        told = self._ask("/completion", prompt=list(prompt), n_predict=1, n_probs=_TOP, logit_bias=[[forced, _CERTAIN]])
+        top = told["completion_probabilities"][0]["top_logprobs"]
+        return {int(one["id"]): float(one["logprob"]) for one in top}
 
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without a begin token."""
+        found: list[int] = self._ask("/tokenize", content=text, add_special=False, parse_special=True)["tokens"]
+        return found
+
+    def _ask(self, path: str, **request: Any) -> dict[str, Any]:
+        """What the embedded server answers; its native requests tell every token's id, which the library's do not."""
         place = urlsplit(self._server.listening_address)
         connection = HTTPConnection(str(place.hostname), place.port, timeout=_SECONDS)
         try:
-            body = json.dumps({"content": text, "add_special": False, "parse_special": True})
-            connection.request("POST", "/tokenize", body, {"Content-Type": "application/json"})
-            found: list[int] = json.loads(connection.getresponse().read())["tokens"]
+            body = json.dumps({"temperature": 0.0, "seed": 0, "cache_prompt": False, **request})
+            connection.request("POST", path, body, {"Content-Type": "application/json"})
+            told: dict[str, Any] = json.loads(connection.getresponse().read())
+        except (OSError, HTTPException, ValueError) as error:
+            raise ExportFailed(f"llama.cpp does not answer: {error!r}", given=path) from None
         finally:
             connection.close()
-        return found
-
-
-def _step(step: Any) -> dict[int, float]:
-    others = {int(one["id"]): float(one["logprob"]) for one in step["top_logprobs"]}
-    return {int(step["id"]): float(step["logprob"])} | others
+        if "error" in told:
+            raise ExportFailed("llama.cpp cannot compute the export", given=told["error"])
+        return told

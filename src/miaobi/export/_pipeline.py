@@ -10,7 +10,7 @@ from typing import Any
 from miaobi import plugins
 from miaobi.export._base import Format
 from miaobi.export._describe import describe
-from miaobi.export._folder import Free, free_bytes, new_folder
+from miaobi.export._folder import Free, free_bytes, new_folder, require_unused
 from miaobi.export._inputs import Inputs, inputs_of
 from miaobi.export._source import Exportable, source_of
 from miaobi.models import Model, load
@@ -62,16 +62,15 @@ def export_model(
         ExportFailed: what was written differs from the network by more than the format's tolerance; it is removed.
     """
     kind = plugins.load("miaobi.export", format, Format)  # type: ignore[type-abstract]
-    chosen = kind(kind.Options.parse(options, "option"))
+    chosen = kind(kind.Config.parse(options, "option"))
     kind.require_packages()
+    require_unused(Path(out))
     model = model if isinstance(model, Model) else load(model)
     source = source_of(model)
     return export_source(source, chosen, Path(out), inputs_of(model, source, texts), free)
 
 
-def export_source(
-    source: Exportable, chosen: Format, out: Path, inputs: Inputs, free: Free = free_bytes
-) -> Exported:
+def export_source(source: Exportable, chosen: Format, out: Path, inputs: Inputs, free: Free = free_bytes) -> Exported:
     """`export_model` of what is known already; errors as there."""
     name = plugins.name_of(type(chosen))
     with new_folder(out, chosen.size(source), free) as folder:

@@ -1,4 +1,7 @@
-"""What is exported: a model seen as a Transformer, a layout and a tokenizer. Only this file knows families and networks."""
+"""What is exported: a model seen as a Transformer, a layout and a tokenizer.
+
+Only this file chooses among families and networks: one that other programs compute too is let in here.
+"""
 
 from __future__ import annotations
 
@@ -132,9 +135,7 @@ def source_of(model: Model) -> Exportable:
     )
 
 
-def describe_condition(
-    name: str, layout: Layout, modality: Modality, specials: Mapping[int, str]
-) -> dict[str, Any]:
+def describe_condition(name: str, layout: Layout, modality: Modality, specials: Mapping[int, str]) -> dict[str, Any]:
     """How a condition is written in a prompt: ``opening``, then a value, or ``absent``.
 
     A value is ``text`` in the target's tokens, or one or many of ``tokens`` (from a token to what it says).
@@ -157,7 +158,9 @@ def _specials(layout: Layout, conditions: Mapping[str, Modality], engine: Engine
         wanted |= {slot.opening: f"<|{name}|>", slot.null: f"<|{name}:none|>"}
         for value in range(0 if spec.shared else spec.vocabulary):
             label = isinstance(conditions[name], Label)
-            wanted[slot.offset + value] = f"<|{name}={_says(conditions[name], value)}|>" if label else f"<|{name}:{value}|>"
+            wanted[slot.offset + value] = (
+                f"<|{name}={_says(conditions[name], value)}|>" if label else f"<|{name}:{value}|>"
+            )
     return _distinct(wanted, set(engine.get_vocab(with_added_tokens=True)))
 
 

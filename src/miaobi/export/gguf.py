@@ -9,6 +9,7 @@ import numpy as np
 from pydantic import Field as Value
 from torch import Tensor
 
+from miaobi.errors import Unsupported
 from miaobi.export._base import Format
 from miaobi.export._compare import compare_greedy, compare_texts, require_equal, room, within
 from miaobi.export._gguf_vocabulary import Vocabulary, vocabulary_of
@@ -20,6 +21,7 @@ from miaobi.types import Settings
 
 _FILE = "model.gguf"
 _TOLERANCES = {"f16": 0.05, "q8_0": 0.5}
+_PARTS = 4
 _BLOCK = 32
 """Numbers that share a scale in q8_0: a row that they do not divide stays f16."""
 _NAMES = {
@@ -45,7 +47,7 @@ _OTHERS = {
 class Gguf(Format):
     """``model.gguf`` with its tokenizer; norms stay float32."""
 
-    class Options(Settings):
+    class Config(Settings):
         """How weights are stored."""
 
         type: Literal["f16", "q8_0"] = Value("f16", description="16-bit floats, or 8-bit integers in blocks of 32")
@@ -75,24 +77,26 @@ class Gguf(Format):
             writer.close()
 
     def check(self, source: Exportable, folder: Path, inputs: Inputs) -> dict[str, Any]:
-        prompts = inputs.prompts()
+        prompts, stop = inputs.prompts(), stop_of(source)
+        never = source.suppressed if source.end == stop else sorted({*source.suppressed, stop})
         counts = [room(source, prompt) for prompt in prompts]
-        longest = max(len(prompt) + count for prompt, count in zip(prompts, counts, strict=True))
-        opened = LlamaCpp(folder / _FILE, longest)
-        steps = [opened.draw(*pair, source.suppressed) for pair in zip(prompts, counts, strict=True)]
-        drawn = [[next(iter(step)) for step in row] for row in steps]
-        tolerance = _TOLERANCES[self.options.type]
-        worst = max(_difference(source, *row) for row in zip(prompts, drawn, steps, strict=True))
+        opened = LlamaCpp(folder / _FILE, source.limit)
+        drawn = [
+            opened.draw(prompt, count, never) if count > 0 else []
+            for prompt, count in zip(prompts, counts, strict=True)
+        ]
+        tolerance = _TOLERANCES[self.config.type]
+        worst = max(_difference(source, opened, sequence) for sequence in inputs.sequences)
         return {
-            "type": self.options.type,
+            "type": self.config.type,
             **within("log_probability", worst, tolerance),
-            **compare_greedy(source, prompts, drawn, tolerance),
+            **compare_greedy(source, prompts, drawn, tolerance, never),
             **_compare_tokenizer(source, opened, inputs),
             **_compare_roles(source, folder / _FILE),
         }
 
     def _kind(self, weight: Tensor | np.ndarray) -> str:
-        return "q8_0" if self.options.type == "q8_0" and weight.shape[-1] % _BLOCK == 0 else "f16"
+        return "q8_0" if self.config.type == "q8_0" and weight.shape[-1] % _BLOCK == 0 else "f16"
 
     def _say(self, writer: Any, source: Exportable) -> None:
         """The network's shape."""
@@ -113,7 +117,7 @@ class Gguf(Format):
         writer.add_layer_norm_rms_eps(own.eps)
         writer.add_vocab_size(source.layout.vocabulary)
         kinds = {"f16": gguf.LlamaFileType.MOSTLY_F16, "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
-        writer.add_file_type(kinds[self.options.type])
+        writer.add_file_type(kinds[self.config.type])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
 
     def _tensor(self, writer: Any, name: str, weight: np.ndarray) -> None:
@@ -148,6 +152,28 @@ def arranged(source: Exportable, name: str, weight: Tensor) -> np.ndarray:
     return np.ascontiguousarray(halves.swapaxes(1, 2).reshape(plain.shape))
 
 
+def stop_of(source: Exportable) -> int:
+    """The token at which llama.cpp stops; without one it would stop at token 11.
+
+    Where nothing ends a text, one that no text has: the tokenizer's own end, the unknown character, or a byte that is
+    not part of UTF-8.
+
+    Raises:
+        Unsupported: every token may be part of a text.
+    """
+    tokenizer = source.tokenizer
+    for token in (source.end, tokenizer.end, tokenizer.unknown):
+        if token is not None:
+            return token
+    for token in range(tokenizer.size):
+        if tokenizer.token_bytes(token) == b"\xff":
+            return token
+    raise Unsupported(
+        "llama.cpp stops at some token, and this model has none that no text has",
+        cure="export it as transformers or onnx, or train it on separate texts rather than a stream",
+    )
+
+
 def _architecture(source: Exportable) -> str:
     return "qwen3" if source.network.config.qk_norm else "llama"
 
@@ -166,20 +192,26 @@ def _say_tokenizer(writer: Any, source: Exportable, vocabulary: Vocabulary) -> N
     writer.add_token_merges(vocabulary.merges)
     if source.begin is not None:
         writer.add_bos_token_id(source.begin)
-    if source.end is not None:
-        writer.add_eos_token_id(source.end)
+    writer.add_eos_token_id(stop_of(source))
     writer.add_add_bos_token(source.begins_with_begin)
     writer.add_add_eos_token(False)
     if source.chat_template is not None:
         writer.add_chat_template(source.chat_template)
 
 
-def _difference(source: Exportable, prompt: list[int], drawn: list[int], steps: list[dict[int, float]]) -> float:
-    """The largest difference of the log-probabilities that llama.cpp tells, which is that of logits but for a shift."""
-    if not drawn:
-        return 0.0
-    ours = source.logits([*prompt, *drawn])[len(prompt) - 1 : -1].log_softmax(-1)
-    return max(abs(float(row[token]) - said) for row, step in zip(ours, steps, strict=True) for token, said in step.items())
+def _difference(source: Exportable, opened: LlamaCpp, tokens: list[int]) -> float:
+    """The largest difference of log-probabilities after parts of a sequence, that of logits but for a shift."""
+    ours = source.logits(tokens).log_softmax(-1)
+    forced = next(token for token in range(source.tokenizer.size) if _is_whole(source.tokenizer.token_bytes(token)))
+    worst = 0.0
+    for length in sorted({max(1, len(tokens) * part // _PARTS) for part in range(1, _PARTS + 1)}):
+        told = opened.log_probabilities(tokens[:length], forced)
+        worst = max(worst, *(abs(float(ours[length - 1, token]) - said) for token, said in told.items()))
+    return worst
+
+
+def _is_whole(piece: bytes) -> bool:
+    return piece.isalnum() and piece.isascii()
 
 
 def _compare_tokenizer(source: Exportable, opened: LlamaCpp, inputs: Inputs) -> dict[str, Any]:
@@ -187,10 +219,14 @@ def _compare_tokenizer(source: Exportable, opened: LlamaCpp, inputs: Inputs) -> 
         return {"text": "llama.cpp has no such tokenizer: give it token ids, from tokenizers or from miaobi"}
     unknown = source.tokenizer.unknown
 
-    def ours(text: str) -> list[int]:
-        return [token for token in source.tokenizer.encode(text).tolist() if token != unknown]
+    def known(ids: list[int]) -> list[int]:
+        return [token for token in ids if token != unknown]
 
-    told = compare_texts(inputs.texts, ours, opened.encode)
+    told = compare_texts(
+        inputs.texts,
+        lambda text: known(source.tokenizer.encode(text).tolist()),
+        lambda text: known(opened.encode(text)),
+    )
     dropped = isinstance(source.tokenizer, Characters)
     return told | {"text": "texts are encoded as here" + (", but unknown characters are dropped" if dropped else "")}
 
@@ -201,7 +237,7 @@ def _compare_roles(source: Exportable, path: Path) -> dict[str, Any]:
     reader = gguf.GGUFReader(path)
     fields = {
         "begin": ("tokenizer.ggml.bos_token_id", source.begin),
-        "end": ("tokenizer.ggml.eos_token_id", source.end),
+        "end": ("tokenizer.ggml.eos_token_id", stop_of(source)),
         "chat template": ("tokenizer.chat_template", source.chat_template),
     }
     for role, (key, ours) in fields.items():

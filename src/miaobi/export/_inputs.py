@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from miaobi.data import prepare
@@ -71,7 +72,7 @@ def _inputs(model: Model, source: Exportable, batches: Sequence[Batch], origin: 
     return Inputs(sequences, texts, f"{len(sequences)} {origin}")
 
 
-def _arrays(model: Model, batch: Batch) -> list[object]:
+def _arrays(model: Model, batch: Batch) -> list[np.ndarray]:
     return list(model.modality.split_batch(batch.target.values, batch.target.lengths))
 
 

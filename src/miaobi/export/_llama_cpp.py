@@ -32,7 +32,7 @@ class LlamaCpp:
     """
 
     def __init__(self, path: Path, context: int) -> None:
-        import xllamacpp
+        import xllamacpp  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
         params = xllamacpp.CommonParams()
         params.model.path = str(path)

@@ -122,6 +122,9 @@ def source_of(model: Model) -> Exportable:
     if tokenizer is None:
         given = f"the modality {model.modality.name}"
         raise Unsupported("its tokens spell no text", given=given, allowed=["text"], cure=_CURE)
+    if type(family.layout) is not Layout:
+        given = type(family.layout).__name__
+        raise Unsupported("its sequences are laid out in a way that is not exported", given=given, cure=_CURE)
     layout, engine = family.layout, engine_of(tokenizer)
     specials = _specials(layout, model.conditions, engine)
     return Exportable(

@@ -19,7 +19,7 @@ from miaobi.export._inputs import Inputs
 from miaobi.export._source import Exportable
 from miaobi.modalities._subwords import FILE
 from miaobi.networks._functions import rotate
-from miaobi.networks._transformer_layers import Attention, Layer, Tables
+from miaobi.networks._transformer_layers import Tables
 from miaobi.networks.transformer import Transformer
 
 TOLERANCE = 1e-3
@@ -103,15 +103,17 @@ class Graph(nn.Module):
         return F.linear(network.norm(x), network.head)
 
 
-def _layer(layer: Layer, x: Tensor, tables: Tables) -> Tensor:
+def _layer(layer: Any, x: Tensor, tables: Tables) -> Tensor:
+    """As a `Layer` of the network computes."""
     x = x + _attention(layer.self_attn, layer.input_layernorm(x), tables)
     return x + layer.mlp(layer.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
 
-def _attention(attention: Attention, x: Tensor, tables: Tables) -> Tensor:
+def _attention(attention: Any, x: Tensor, tables: Tables) -> Tensor:
     q, k, v = attention.heads(x, x)
     q, k = rotate(q, *tables.queries), rotate(k, *tables.keys)
-    out = F.scaled_dot_product_attention(q, *attention.spread(k, v), is_causal=True, scale=1.0)
+    k, v = attention.spread(k, v)
+    out = F.scaled_dot_product_attention(q, k, v, is_causal=True, scale=1.0)
     return attention.o_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 

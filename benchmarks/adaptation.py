@@ -1,7 +1,7 @@
 """One public model, five ways to a task: asked, shown examples, prompt tuning, low-rank adapters, all weights.
 
-Each of `WAYS` changes the recipe `RECIPE`; what is trained gets ``MIAOBI_BENCH_MINUTES``. ROUGE-L and bits a byte are
-of the same held-out items for all. Runs and scores are kept under ``benchmarks/.work/adaptation``, so an interrupted table
+Each of `WAYS` changes the recipe `RECIPE`; what is trained gets ``MIAOBI_BENCH_MINUTES``. All are measured on the same
+held-out items. Runs and scores are kept under ``benchmarks/.work/adaptation``, so an interrupted table
 goes on where it stopped. It takes over an hour at its usual budget, so ``make bench`` leaves it out.
 """
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from miaobi.evaluation import evaluate as evaluate
+    from miaobi.export import export as export
     from miaobi.generation import Chat as Chat
     from miaobi.generation import generate as generate
     from miaobi.models import load as load
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from miaobi.training.comparison import compare as compare
     from miaobi.training.tuning import tune as tune
 
-__all__ = ["Chat", "Recipe", "compare", "evaluate", "generate", "load", "train", "tune"]
+__all__ = ["Chat", "Recipe", "compare", "evaluate", "export", "generate", "load", "train", "tune"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "Recipe": "miaobi.recipe",
     "compare": "miaobi.training.comparison",
     "evaluate": "miaobi.evaluation",
+    "export": "miaobi.export",
     "generate": "miaobi.generation",
     "load": "miaobi.models",
     "train": "miaobi.training",

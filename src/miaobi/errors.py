@@ -13,6 +13,7 @@
     └── RunFailed               the work itself failed (exit status 1)
         ├── Diverged            NaN or infinity after every rollback
         ├── SaveFailed          a checkpoint or model could not be written
+        ├── ExportFailed        what was exported does not compute what the model does
         ├── FetchFailed         a registry or hub could not be reached, or a checksum differs
         └── CorruptFile         a saved file is cut short or altered
 
@@ -151,6 +152,10 @@ class Diverged(RunFailed):
 
 class SaveFailed(RunFailed):
     """A checkpoint or model could not be written; what was saved before is intact."""
+
+
+class ExportFailed(RunFailed):
+    """What was exported does not compute what the model does; it was removed."""
 
 
 class FetchFailed(RunFailed):

@@ -23,6 +23,7 @@ OPTIONS = {
     "evaluate": ["--metric", "--data", "--samples", "--seed", "--json"],
     "rate": ["--task", "--question", "-n", "--raters", "--port", "-o", "--no-browser", "--results", "--json"],
     "tune": ["--trials", "--study", "--set", "--json"],
+    "export": ["--format", "-o", "--option", "--text", "--json"],
     "estimate": ["--set", "--json"],
     "list": ["--json"],
     "show": ["--json"],

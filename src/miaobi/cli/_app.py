@@ -26,6 +26,7 @@ VERBS = (
     "tune",
     "rate",
     "estimate",
+    "export",
     "list",
     "show",
     "doctor",

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from miaobi.recipe import Recipe as Recipe
     from miaobi.training import train as train
     from miaobi.training.comparison import compare as compare
+    from miaobi.training.continual import promote as promote
     from miaobi.training.tuning import tune as tune
 
-__all__ = ["Recipe", "compare", "evaluate", "generate", "load", "train", "tune"]
+__all__ = ["Recipe", "compare", "evaluate", "generate", "load", "promote", "train", "tune"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -31,6 +32,7 @@ _HOMES = {
     "evaluate": "miaobi.evaluation",
     "generate": "miaobi.generation",
     "load": "miaobi.models",
+    "promote": "miaobi.training.continual",
     "train": "miaobi.training",
     "tune": "miaobi.training.tuning",
 }

@@ -14,6 +14,7 @@
         ├── Diverged            NaN or infinity after every rollback
         ├── SaveFailed          a checkpoint or model could not be written
         ├── FetchFailed         a registry or hub could not be reached, or a checksum differs
+        ├── HeldBack            a refreshed model that did not pass its gates; nothing was changed
         └── CorruptFile         a saved file is cut short or altered
 
 Every message says what was wrong, what was given, what is allowed and what to do.
@@ -155,6 +156,10 @@ class SaveFailed(RunFailed):
 
 class FetchFailed(RunFailed):
     """A registry or hub could not be reached, or what it sent has another checksum."""
+
+
+class HeldBack(RunFailed):
+    """A refreshed model that did not pass its gates; the model in use is as before."""
 
 
 class CorruptFile(RunFailed):

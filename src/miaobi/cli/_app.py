@@ -25,6 +25,7 @@ VERBS = (
     "tune",
     "rate",
     "estimate",
+    "promote",
     "list",
     "show",
     "doctor",

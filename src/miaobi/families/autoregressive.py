@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field as Value
 from torch import Tensor
 
@@ -94,6 +95,13 @@ class Autoregressive(Family):
         nats = torch.zeros_like(weight)
         nats[counted] = token_nats(found, head, targets[counted], self.layout.outputs.banned)
         return Bound((nats * weight).sum(1), exact=True, predicted=counted.sum(1))
+
+    def distributions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Of every predicted token, the end among them."""
+        hidden, _, weight = self._predictions(batch)
+        counted = weight > 0
+        logits = hidden[counted] if self._head is None else F.linear(hidden[counted], self._head)
+        return logits.float().log_softmax(-1), weight[counted]
 
     def sample(
         self,

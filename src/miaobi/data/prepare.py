@@ -40,7 +40,7 @@ class Prepared:
         source: as the recipe names it.
         licence: of the source, where it is known.
         parts: the frozen models that it was prepared with.
-        replayed: ``[R]`` int64 ids of training items that an earlier model was trained on; ``None`` where there is none.
+        replayed: ``[R]`` int64 ids of training items that are an earlier model's; ``None`` where there is none.
     """
 
     modality: Modality

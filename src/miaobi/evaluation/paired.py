@@ -82,7 +82,8 @@ def compare_on(
     """Measure two models on the test part (validation where there is none).
 
     Args:
-        before, after: models of equal modalities.
+        before: the first model.
+        after: the second, of equal modalities.
         prepared: data prepared with these modalities.
         metric: a group that `check_paired` does not refuse; its first figure is measured.
         count: items, where the metric does not take all.
@@ -97,13 +98,14 @@ def compare_on(
     check_paired(metric, options)
     chosen = resolve(metric).metric(options)
     contexts = [Context(model, prepared, count=count, seed=seed, controls=controls) for model in (before, after)]
-    ratios = []
+    ratios: list[Ratio] = []
     for context in contexts:
         chosen.check(context.model.family, context.model.modality)
         with undisturbed(context.model.family):
             ratios.append(chosen.ratio(context))  # type: ignore[attr-defined]
-    held = contexts[0].held.part
-    return pair(*ratios, chosen.figures[ratios[0].figure], seed=seed, source=prepared.source, split=held)
+    first, second = ratios
+    split = contexts[0].held.part
+    return pair(first, second, chosen.figures[first.figure], seed=seed, source=prepared.source, split=split)
 
 
 def pair(before: Ratio, after: Ratio, direction: Direction, *, seed: int, source: str = "", split: str = "") -> Paired:

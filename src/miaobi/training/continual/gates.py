@@ -53,10 +53,10 @@ def sentence(gate: Mapping[str, Any]) -> str:
     if gate["interval"] is None:
         return f"{gate['gate']} on {gate['source']}: {verdict}: {gate['items']} held-out items are too few to tell"
     low, high = gate["interval"]
-    needed = "above" if gate["gate"] == GAIN else "below"
+    wanted = f"all of it has to be {'above' if gate['gate'] == GAIN else 'below'} {gate['margin']:.4g}"
     return (
-        f"{gate['gate']} on {gate['source']}: {verdict}: {gate['change']:+.4g} ({low:+.4g} to {high:+.4g}; all of it has "
-        f"to be {needed} {gate['margin']:.4g}), {gate['figure']} {gate['before']:.5g} before and {gate['after']:.5g} after"
+        f"{gate['gate']} on {gate['source']}: {verdict}: {gate['change']:+.4g} ({low:+.4g} to {high:+.4g}; {wanted}), "
+        f"{gate['figure']} {gate['before']:.5g} before and {gate['after']:.5g} after"
     )
 
 

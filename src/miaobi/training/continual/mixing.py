@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from miaobi import models
 from miaobi.data import Dataset, Prepared, Report, prepare
@@ -24,12 +20,10 @@ from miaobi.errors import CorruptFile, DataError
 from miaobi.models import Model, PartCodec
 from miaobi.recipe import Recipe
 from miaobi.training.continual.chain import led
+from miaobi.training.continual.telling import lines, unknown_in
 from miaobi.types import Spec
 
 Log = Callable[[str], None]
-_CHUNK = 256
-_NAMED = 20
-"""Unknown characters that are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +71,16 @@ def open_refresh(recipe: Recipe, log: Log | None = None) -> Prepared:
     """
     history = history_of(recipe, log)
     new, olds = history.own.prepared, [domain.prepared for domain in history.old]
+    for one in (new, *olds):
+        # The gates need held-out items of all data, and it is better said before the training than after it.
+        one.part("test")
     share, seed = recipe.refresh.replay, recipe.seed
     train, validation = (
         _mixed(getattr(new, part), [getattr(old, part) for old in olds], share, seed) for part in PARTS[:2]
     )
-    told = _told(history, train)
-    for line in _lines(told, share):
+    known, pool = history.own.dropped, sum(len(old.train) for old in olds)
+    told = {"new": len(train[0]), "replayed": len(train[1]), "old": pool, "dropped": dict(known), **unknown_in(new)}
+    for line in lines(told, share):
         (log or (lambda line: None))(line)
     return replace(
         new,
@@ -159,9 +157,10 @@ def _without_known(new: Prepared, old: Sequence[Prepared], *, near: bool) -> Dom
     kept = {part: known.rows(getattr(new, part)) for part in PARTS}
     dropped = {part: len(getattr(new, part)) - len(rows) for part, rows in kept.items()}
     if not len(kept["train"]) or not (len(kept["validation"]) or len(kept["test"])):
+        counts = [f"{len(rows)} of {len(getattr(new, part))} {part}" for part, rows in kept.items()]
         raise DataError(
             "too little of the new data is new",
-            given=f"{', '.join(f'{len(rows)} of {len(getattr(new, part))} {part}' for part, rows in kept.items())} items",
+            given=f"{', '.join(counts)} items",
             cure="give data that the model was not trained on, with something held out",
         )
     parts = {part: Subset(getattr(new, part), rows) for part, rows in kept.items()}
@@ -192,53 +191,3 @@ def _longest(data: Sequence[Prepared]) -> dict[str, Spec]:
         name: replace(spec, max_length=max(one.specs[name].max_length for one in data))
         for name, spec in data[0].specs.items()
     }
-
-
-def _told(history: History, train: Sequence[Dataset]) -> dict[str, Any]:
-    return {
-        "new": len(train[0]),
-        "replayed": len(train[1]),
-        "old": sum(len(domain.prepared.train) for domain in history.old),
-        "dropped": dict(history.own.dropped),
-        "unknown": unknown_in(history.own.prepared),
-    }
-
-
-def _lines(told: Mapping[str, Any], share: float) -> list[str]:
-    lines = [
-        f"replay: {told['replayed']} of {told['new'] + told['replayed']} training items are old ones (asked for: a "
-        f"share of {share:g}), chosen from {told['old']}"
-    ]
-    if told["replayed"] > told["old"]:
-        lines.append("there are fewer old items than that: each is replayed more than once an epoch")
-    if any(told["dropped"].values()):
-        counts = ", ".join(f"{count} {part}" for part, count in told["dropped"].items())
-        lines.append(f"known before, so dropped from the new data: {counts}")
-    unknown = told["unknown"]
-    if unknown["unknown"]:
-        named = "".join(unknown["characters"])
-        lines.append(
-            f"{unknown['unknown']} of {unknown['tokens']} tokens of the new training data are unknown to the model, "
-            f"whose vocabulary is kept: {named or 'none of them can be named'}"
-        )
-    return lines
-
-
-def unknown_in(data: Prepared) -> dict[str, Any]:
-    """Tokens of the training part, how many of them are unknown, and the commonest characters among those."""
-    unknown, tokenizer = data.target.unknown, data.modality.tokenizer
-    found: dict[str, Any] = {"tokens": 0, "unknown": 0, "characters": {}}
-    if unknown is None or tokenizer is None:
-        return found
-    letters: Counter[str] = Counter()
-    for start in range(0, len(data.train), _CHUNK):
-        rows = range(start, min(start + _CHUNK, len(data.train)))
-        target = data.train.batch(rows).target
-        strange = (target.values == unknown) & target.mask()
-        found["tokens"] += int(target.mask().sum())
-        found["unknown"] += int(strange.sum())
-        for row in strange.any(1).nonzero()[:, 0].tolist():
-            letters.update(str(data.train.items([start + row])[0]))
-    known = {letter for letter in letters if unknown not in np.asarray(tokenizer.encode(letter))}
-    strangers = [(letter, count) for letter, count in letters.most_common() if letter not in known]
-    return found | {"characters": dict(strangers[:_NAMED])}

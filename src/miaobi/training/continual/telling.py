@@ -1,4 +1,4 @@
-"""What is told of a refresh's data: how much is replayed, what was dropped, and what the old vocabulary does not know."""
+"""What is told of a refresh's data: what is replayed, what was dropped, and what the old vocabulary does not know."""
 
 from __future__ import annotations
 

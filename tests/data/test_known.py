@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from miaobi.data.known import Known, find_known
-from tests.support.refreshed import data, mixed, old, read, write
 from tests.support.refreshed import base as trained
+from tests.support.refreshed import data, mixed, old, read, write
 
 
 @pytest.fixture

@@ -46,9 +46,9 @@ def check_run(root: Path) -> None:
 
 
 def versions(root: Path) -> list[str]:
-    """The refreshed versions of a run, finished or not, oldest first."""
+    """The refreshed versions of a run that were begun, finished or not, oldest first."""
     found = (root / VERSIONS).glob("*") if (root / VERSIONS).is_dir() else iter(())
-    return sorted(path.name for path in found if path.is_dir() and is_version(path.name))
+    return sorted(path.name for path in found if is_version(path.name) and RunFolder(path).used)
 
 
 def following(root: Path) -> str:

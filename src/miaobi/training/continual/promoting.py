@@ -104,8 +104,7 @@ def _newest(root: Path, used: str) -> str:
         )
     if not verdict["passed"]:
         raise HeldBack(
-            f"version {version} is not promoted",
-            given="; ".join(sentence(gate) for gate in verdict["gates"]),
+            f"version {version} is not promoted: {'; '.join(sentence(gate) for gate in verdict['gates'])}",
             cure="more steps or data for the gain, more refresh.replay or refresh.distil against forgetting",
         )
     return version

@@ -111,7 +111,7 @@ def _place(run: Path, source: str, *, resume: bool) -> tuple[str, str]:
     if not known:
         return chain.following(run), used
     last, begun = known[-1], RunFolder(run_of(run, known[-1]))
-    if not begun.used or (resume and not begun.recipe.is_file()):
+    if resume and not begun.recipe.is_file():
         return last, used
     if resume and last != used:
         recipe = Recipe.load(begun.recipe)

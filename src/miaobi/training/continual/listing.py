@@ -23,9 +23,7 @@ def described(run: Path) -> dict[str, Any]:
     first = Recipe.load(run)
     known = {FIRST: {"source": first.data.source, "state": "the run's own model"}}
     known |= {version: _version(run, version) for version in chain.versions(run)}
-    said = {
-        name: ("in use: " if name == used else "") + f"{one['state']}, {one['source']}" for name, one in known.items()
-    }
+    said = {name: f"{'in use: ' * (name == used)}{one['state']}, {one['source']}" for name, one in known.items()}
     gates = {
         f"{version} {number}": sentence(gate)
         for version in chain.versions(run)
@@ -38,7 +36,7 @@ def described(run: Path) -> dict[str, Any]:
 def _version(run: Path, version: str) -> dict[str, str]:
     folder, verdict = RunFolder(run_of(run, version)), chain.read_gates(run, version)
     if not folder.recipe.is_file():
-        return {"source": "nothing trained yet", "state": "begun"}
+        return {"source": "nothing trained yet", "state": "not finished"}
     recipe = Recipe.load(folder.recipe)
     parent = (recipe.refresh.parent or "").removeprefix(PREFIX)
     state = "not finished" if verdict is None else "passed its gates" if verdict["passed"] else "held back by its gates"

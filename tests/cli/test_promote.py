@@ -1,4 +1,4 @@
-"""``miaobi train RUN --continue --data`` and ``miaobi promote``: one object with --json, and the exit status of the verdict."""
+"""``miaobi train RUN --continue`` and ``miaobi promote``: one object with --json, the verdict as exit status."""
 
 import json
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from miaobi.data import Loader
-from miaobi.errors import DataError
+from miaobi.errors import DataError, InvalidRecipe
 from miaobi.training import train
 from miaobi.training.continual.telling import unknown_in
 from tests.support import refreshed
@@ -98,12 +98,10 @@ def test_long_texts_go_on_with_long_texts(tmp_path):
 
 
 def test_nothing_held_out_is_refused_before_the_training(tmp_path):
-    from miaobi.errors import InvalidRecipe
-
     recipe = refreshed.recipe(steps=2)
     recipe["data"] |= {"split": {"validation": 0, "test": 0}}
     run = train(recipe, run=tmp_path / "run", progress=False).run
-    with pytest.raises((InvalidRecipe, DataError), match="held out|hold something out"):
+    with pytest.raises((InvalidRecipe, DataError), match=r"held out|hold something out"):
         mixed(run, NEW)
 
 

@@ -23,7 +23,8 @@ def described(run: Path) -> dict[str, Any]:
     first = Recipe.load(run)
     known = {FIRST: {"source": first.data.source, "state": "the run's own model"}}
     known |= {version: _version(run, version) for version in chain.versions(run)}
-    said = {name: f"{'in use: ' * (name == used)}{one['state']}, {one['source']}" for name, one in known.items()}
+    said = {name: f"{one['state']}, {one['source']}" for name, one in known.items()}
+    said[used] = f"in use: {said[used]}"
     gates = {
         f"{version} {number}": sentence(gate)
         for version in chain.versions(run)

@@ -148,6 +148,7 @@ def test_every_earlier_data_set_is_replayed_and_guarded(run, tmp_path):
         (["refresh.forget=0"], InvalidRecipe, "greater than 0"),
         (["refresh.parent=version:0009"], InvalidRecipe, "not a setting"),
         (["refresh.metric=diversity"], Unsupported, "item by item"),
+        (["refresh.metric=denoising"], Unsupported, "cannot measure autoregressive by denoising"),
         (["model={family: ngram, size: tiny}"], Unsupported, "one pass"),
         (["model={family: text_gan, size: tiny}"], Unsupported, "item by item"),
     ],

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from miaobi import families
 from miaobi.errors import InvalidRecipe, RunFolderError, Unsupported
+from miaobi.evaluation.metrics import resolve
 from miaobi.evaluation.paired import check_paired
 from miaobi.families import Distilling
 from miaobi.modalities import create
@@ -96,13 +97,24 @@ def check(recipe: Recipe) -> None:
             allowed=able,
             cure="set refresh.distil=0; replay works with every family",
         )
-    check_paired(metric_of(recipe), recipe.evaluate.options)
+    _check_metric(recipe, family)
 
 
 def metric_of(recipe: Recipe) -> str:
     """What the gates read: the recipe's choice, or the family's own."""
     form = create(recipe.modality, "recipe.modality").form
     return recipe.refresh.metric or families.find(recipe.model.family).metric(form)
+
+
+def _check_metric(recipe: Recipe, family: type[families.Family]) -> None:
+    name = metric_of(recipe)
+    check_paired(name, recipe.evaluate.options)
+    if not issubclass(family, resolve(name).metric(recipe.evaluate.options).ability):
+        raise Unsupported(
+            f"the gates cannot measure {recipe.model.family} by {name}",
+            given=f"refresh.metric={name}",
+            cure="leave refresh.metric out, or name a group that the family can be measured by",
+        )
 
 
 def _place(run: Path, source: str, *, resume: bool) -> tuple[str, str]:

@@ -159,8 +159,8 @@ def _setting(verdicts: Mapping[int, Mapping[str, Any]], spared: Mapping[int, Pai
         f"{SECONDS:g} s on {THREADS} thread(s), each refresh for half of its steps; {data['new']} new training items, "
         f"{unknown:.2%} of their characters unknown to the first model; {gain['items']} new and {forgetting['items']} "
         f"old held-out items ({gain['split']}); before it, {gain['before']:.3f} bits a byte on the new and "
-        f"{forgetting['before']:.3f} on the old (seed {SEEDS[0]}); in brackets 95 % intervals, paired bootstrap over items, "
-        f"which leave out how much training runs differ; {machine()}.\n\n"
+        f"{forgetting['before']:.3f} on the old (seed {SEEDS[0]}); in brackets 95 % intervals, paired bootstrap over "
+        f"items, which leave out how much training runs differ; {machine()}.\n\n"
         f"Replay against naive on the old data, bits a byte better, paired by item: {remembered}."
     )
 

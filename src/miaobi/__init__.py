@@ -22,9 +22,10 @@ if TYPE_CHECKING:
     from miaobi.recipe import Recipe as Recipe
     from miaobi.training import train as train
     from miaobi.training.comparison import compare as compare
+    from miaobi.training.continual import promote as promote
     from miaobi.training.tuning import tune as tune
 
-__all__ = ["Chat", "Recipe", "compare", "evaluate", "export", "generate", "load", "train", "tune"]
+__all__ = ["Chat", "Recipe", "compare", "evaluate", "export", "generate", "load", "promote", "train", "tune"]
 __version__ = "0.1.0"
 
 _HOMES = {
@@ -35,6 +36,7 @@ _HOMES = {
     "export": "miaobi.export",
     "generate": "miaobi.generation",
     "load": "miaobi.models",
+    "promote": "miaobi.training.continual",
     "train": "miaobi.training",
     "tune": "miaobi.training.tuning",
 }

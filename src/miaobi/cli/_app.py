@@ -26,6 +26,7 @@ VERBS = (
     "tune",
     "rate",
     "estimate",
+    "promote",
     "export",
     "list",
     "show",

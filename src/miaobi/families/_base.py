@@ -314,6 +314,17 @@ class Counting(Protocol):
 
 
 @runtime_checkable
+class Distilling(Protocol):
+    """Predicts by distributions over a vocabulary, which can be kept near those of another model of its kind."""
+
+    def distributions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Log-probabilities ``[N, V]`` float32 of all that is predicted in the batch, in an order that depends on the
+        batch alone, and their loss weights ``[N]``. Differentiable; no condition is dropped.
+        """
+        ...
+
+
+@runtime_checkable
 class Decoding(Protocol):
     """Decodes token by token through the one engine of sampling, streaming and the server."""
 

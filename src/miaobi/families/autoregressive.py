@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field as Value
 from torch import Tensor
 
@@ -97,6 +98,13 @@ class Autoregressive(Family):
         with evaluating(self.network):
             made = self._predictions(batch)
         return self._bounds(*made)
+
+    def distributions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Of every predicted token, the end among them."""
+        hidden, _, weight = self._predictions(batch)
+        counted = weight > 0
+        logits = hidden[counted] if self._head is None else F.linear(hidden[counted], self._head)
+        return logits.float().log_softmax(-1), weight[counted]
 
     def sample(
         self,

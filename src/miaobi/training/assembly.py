@@ -18,6 +18,7 @@ from miaobi.networks import Network
 from miaobi.recipe import Recipe
 from miaobi.training import optimisers
 from miaobi.training.average import Average
+from miaobi.training.continual.distilling import distilled
 from miaobi.training.processes import Processes
 from miaobi.training.schedule import factor
 from miaobi.training.state import RunState
@@ -145,7 +146,9 @@ class Assembly:
         )
 
     def _runner(self) -> PhaseRunner:
-        return PhaseRunner(self.family, self.optimisers, self.processes, self.recipe.train, self.recipe.seed)
+        objective = distilled(self.recipe.refresh, self.family, self.prepared.replayed, self.processes.device)
+        settings = (self.recipe.train, self.recipe.seed)
+        return PhaseRunner(self.family, self.optimisers, self.processes, *settings, objective)
 
     def close(self) -> None:
         """Stop the loader."""

@@ -10,17 +10,21 @@ from miaobi.data import Prepared, prepare
 from miaobi.errors import InvalidRecipe
 from miaobi.models import open_parts
 from miaobi.recipe import Recipe
+from miaobi.training.continual.chain import led
+from miaobi.training.continual.mixing import open_refresh
 from miaobi.training.run_folder import STAGES
 
 _STAGE = "stage:"
 
 
 def open_data(recipe: Recipe, log: Callable[[str], None] | None = None) -> Prepared:
-    """`prepare`, with every part of the recipe open.
+    """`prepare`, with every part of the recipe open; of a refresh, with old data replayed.
 
     Raises:
         RequestError: as for `prepare`, and for parts that cannot be used.
     """
+    if recipe.refresh.parent is not None:
+        return open_refresh(recipe, log)
     return prepare(recipe, parts=open_parts(recipe), log=log)
 
 
@@ -31,13 +35,14 @@ def stages_used(recipe: Recipe) -> list[str]:
 
 
 def beside(recipe: Recipe, run: Path) -> Recipe:
-    """The recipe of a stage whose run is in ``run``, each ``stage:NAME`` being the run beside it.
+    """The recipe of the run in ``run``, each ``stage:NAME`` and ``version:NNNN`` being what it means there.
 
-    Only what is opened is spelled so; what is written keeps ``stage:NAME``, so that a run can be moved.
+    Only what is opened is spelled so; what is written keeps these names, so that a run can be moved.
 
     Raises:
-        InvalidRecipe: it refers to stages, and is none.
+        InvalidRecipe: it refers to stages or versions, and is none.
     """
+    recipe = led(recipe, run)
     # Not resolved: a stage that is a link to another disk has its neighbours here.
     stages = Path(os.path.abspath(run)).parent  # noqa: PTH100
     if stages_used(recipe) and stages.name != STAGES:

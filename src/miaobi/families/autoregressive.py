@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -26,6 +27,23 @@ from miaobi.networks import Network, TokenNetwork
 from miaobi.sampling.beam import BeamControls
 from miaobi.sampling.decoding import Engine, Request
 from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a network says of targets, among the tokens that can be drawn.
+
+    Attributes:
+        nats: ``[B]``, the negative log-likelihood of each item.
+        counted: ``[B, L]`` bool: where a token of the target is predicted; ``N`` of them.
+        says: ``[N, D]``, what ``head`` turns into logits; without one, logits ``[N, V]``.
+        head: ``[V, D]``.
+    """
+
+    nats: Tensor
+    counted: Tensor
+    says: Tensor
+    head: Tensor | None
 
 
 class Autoregressive(Family):
@@ -87,13 +105,18 @@ class Autoregressive(Family):
     def log_likelihood(self, batch: Batch, *, seeds: Tensor) -> Bound:
         """Exact, without dropout, over what can be drawn: the target's tokens and the end; ``seeds`` are not needed."""
         with evaluating(self.network):
-            hidden, targets, weight = self._predictions(batch)
-        counted, drawn = weight > 0, self.layout.outputs.size
-        found, head = hidden[counted], self._head
-        found, head = (found[:, :drawn], None) if head is None else (found, head[:drawn])
+            found = self.scored(batch)
+        return Bound(found.nats, exact=True, predicted=found.counted.sum(1))
+
+    def scored(self, batch: Batch) -> Scored:
+        """What the network says of a batch's targets, in the mode that it is in; differentiable."""
+        hidden, targets, weight = self._predictions(batch)
+        counted, drawn, head = weight > 0, self.layout.outputs.size, self._head
+        says = hidden[counted]
+        says, head = (says[:, :drawn], None) if head is None else (says, head[:drawn])
         nats = torch.zeros_like(weight)
-        nats[counted] = token_nats(found, head, targets[counted], self.layout.outputs.banned)
-        return Bound((nats * weight).sum(1), exact=True, predicted=counted.sum(1))
+        nats[counted] = token_nats(says, head, targets[counted], self.layout.outputs.banned)
+        return Scored((nats * weight).sum(1), counted, says, head)
 
     def sample(
         self,

@@ -21,7 +21,7 @@ class KTO(PreferenceFamily):
     """A policy that is raised on desirable answers and lowered on undesirable ones, each to a limit."""
 
     class Config(PreferenceFamily.Config):
-        """Options of the objective; weights times counts of the two sides should be within 1 to 4/3 of each other."""
+        """Options of the objective; where one side is rare, a larger weight makes up for it."""
 
         desirable_weight: float = Value(1.0, ge=0, le=1000, description="lambda_D: of desirable answers")
         undesirable_weight: float = Value(1.0, ge=0, le=1000, description="lambda_U: of undesirable answers")
@@ -59,7 +59,7 @@ class KTO(PreferenceFamily):
 
     @torch.no_grad()
     def _reference_point(self, batch: Batch, ratio: Tensor) -> Tensor:
-        """The mean log ratio, at least 0, with the next item's answer to each prompt; without prompts that is the own one."""
+        """The mean log ratio of the next item's answer to each prompt, at least 0; without prompts any answer's."""
         if batch.conditions:
             shifted = batch.target.map(lambda tensor: tensor.roll(-1, 0))
             ratio = self.compared(replace(batch, target=shifted)).ratio

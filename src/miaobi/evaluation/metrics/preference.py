@@ -63,7 +63,7 @@ class Preference(Metric):
                 self.stamp(
                     figure,
                     context.stamp(),
-                    samples=len(found.rewards),
+                    samples=found.items,
                     reward=reward,
                     pairing=_PAIRS if found.paired else _MARKED,
                     interval_method=f"95 %, {_INTERVALS[figure, found.paired]}",
@@ -89,6 +89,11 @@ class _Measured:
     rewards: tuple[np.ndarray, np.ndarray]
     tokens: tuple[np.ndarray, np.ndarray]
     paired: bool
+
+    @property
+    def items(self) -> int:
+        """A pair is one."""
+        return len(self.rewards[0]) if self.paired else sum(map(len, self.rewards))
 
 
 def _measure(context: Context) -> _Measured:

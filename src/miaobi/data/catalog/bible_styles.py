@@ -28,7 +28,7 @@ class BibleStyles(Catalog):
     version = BiblePairs.version
     modality: ClassVar[Plugin] = "text"
     content = "either"
-    conditions: ClassVar[Mapping[str, Plugin]] = {"book": "label"}
+    conditions: ClassVar[Mapping[str, Plugin]] = {"book": "label", "basic": "text", "old": "text"}
     split: ClassVar[Mapping[str, Any]] = {"by": "given"}
 
     def records(self, cache: Path) -> Iterator[Record]:

@@ -7,6 +7,7 @@ import torch
 
 from miaobi.errors import Unsupported
 from miaobi.families import Decoding, Likelihood, Sampling
+from miaobi.families._preference import _without_dropout
 from miaobi.families.autoregressive import Autoregressive
 from tests.families.tuned import PROMPT, TARGET, language_model, log_probs, network, pairs, tuned
 
@@ -46,6 +47,13 @@ def test_any_network_over_tokens_serves_and_dropout_is_off(name, kind):
     family(batch, "train", batch.ids).total.backward()
     assert family.network.training
     assert any(parameter.grad is not None and parameter.grad.abs().sum() > 0 for parameter in net.parameters())
+
+
+def test_recurrent_networks_do_without_kernels_that_are_differentiable_in_training_only():
+    for kind, enabled in (("lstm", False), ("transformer", True)):
+        with _without_dropout(network(kind)):
+            assert torch.backends.cudnn.enabled is enabled
+    assert torch.backends.cudnn.enabled
 
 
 @both

@@ -64,7 +64,7 @@ def assign(
             given=[*settings.condition, *settings.extra],
             cure="use a table with a column for each",
         )
-    extras = {name: section.column or name for name, section in settings.extra.items()}
+    extras: dict[str, str] = {name: section.column or name for name, section in settings.extra.items()}
     columns = {name: settings.condition[name].column or name for name in conditions}
     given = "split" if split.by == "given" else None
     taken = [*columns.values(), *extras.values(), *(name for name in (split.group, given) if name)]

@@ -51,6 +51,12 @@ class ConditionSettings(Settings):
     view: Plugin | None = Value(None, description="a view of the target instead of a column, e.g. downscale")
 
 
+class ExtraSettings(Settings):
+    """What an item brings besides its conditions; see `DataSettings.extra`."""
+
+    column: str | None = Value(None, description="the source's column; default: the extra's own name")
+
+
 class Cleaning(Settings):
     """What is thrown away before the split; every removal is reported."""
 
@@ -69,6 +75,10 @@ class DataSettings(Settings):
     )
     content: str | None = Value(None, description="the column of the target; default: the first that fits the modality")
     condition: dict[str, ConditionSettings] = {}
+    extra: dict[Literal["rejected", "desirable"], ExtraSettings] = Value(
+        {},
+        description="rejected: what the target is preferred to, of its modality; desirable: whether it is, a boolean",
+    )
     split: Split = Split()
     clean: Cleaning = Cleaning()
     augment: dict[str, Any] = Value({}, description="the modality's own augmentation options")
@@ -82,6 +92,16 @@ class DataSettings(Settings):
             return {name: {} for name in value}
         if isinstance(value, Mapping):
             return {k: {"modality": v} if isinstance(v, str) else (v or {}) for k, v in value.items()}
+        return value
+
+    @field_validator("extra", mode="before")
+    @classmethod
+    def _short_extras(cls, value: Any) -> Any:
+        """``{desirable: label}`` is short for ``{desirable: {column: label}}``; a list takes the defaults."""
+        if isinstance(value, list):
+            return {name: {} for name in value}
+        if isinstance(value, Mapping):
+            return {k: {"column": v} if isinstance(v, str) else (v or {}) for k, v in value.items()}
         return value
 
     @field_validator("condition")

@@ -209,7 +209,7 @@ def _open_part(folder: Path, part: str, manifest: Mapping[str, Any], plan: Plan,
     if plan.source.stream:
         context = Spec.from_json(manifest["target"]).max_length - 1
         return WindowDataset(path, part, plan.modality, context, manifest["seeds"][part])
-    return ItemDataset(path, part, plan.modality, plan.conditions, specs, plan.views)
+    return ItemDataset(path, part, plan.modality, plan.conditions, specs, plan.views, plan.extras)
 
 
 def _state(plan: Plan, store: Cache) -> str:

@@ -75,6 +75,12 @@ class Family(nn.Module, ABC):
     fills_any_length: ClassVar[bool] = False
     """Whether editing puts any number of tokens in place of those that a mask marks."""
     default_steps: ClassVar[int] = 2000
+    extras: ClassVar[tuple[str, ...]] = ()
+    """What every item has to bring besides target and conditions, by the names of ``data.extra``."""
+    own_parts: ClassVar[Mapping[str, str]] = {}
+    """Parts that it needs, and what they are where ``model.parts`` does not say."""
+    keeps_tokens: ClassVar[bool] = False
+    """Whether a run that starts from a model goes on with that model's fitted modalities, not with its own."""
     evaluation_only: ClassVar[frozenset[str]] = frozenset()
     """Options that change what the model scores and not the model: no search may choose them."""
     learns: ClassVar[bool] = True
@@ -179,9 +185,9 @@ class Frozen:
     """Parts, kept out of ``nn.Module``'s sight so that they never enter an optimiser, an average or a checkpoint."""
 
     def __init__(self, parts: Mapping[str, Family]) -> None:
-        self._parts = dict(parts)
-        for part in self._parts.values():
-            part.eval().requires_grad_(False)
+        self._parts: dict[str, Family] = {}
+        for name, part in parts.items():
+            self.add(name, part)
 
     def __getitem__(self, name: str) -> Family:
         if name not in self._parts:
@@ -190,6 +196,10 @@ class Frozen:
 
     def __iter__(self) -> Any:
         return iter(self._parts)
+
+    def add(self, name: str, part: Family) -> None:
+        """Take in another part, frozen from now on."""
+        self._parts[name] = part.eval().requires_grad_(False)
 
 
 @runtime_checkable

@@ -128,7 +128,7 @@ class Prompted(autoregressive.Autoregressive):
         ]
         with autoregressive.evaluating(self.network):
             made = self._read(pad_sequence(joined, batch_first=True), pad_sequence(counts, batch_first=True))
-        return self._bounds(*made)
+            return self._scored(*made).bound()
 
     @torch.no_grad()
     def predict(self, conditions: dict[str, Field]) -> Tensor:

@@ -90,14 +90,14 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
 
 
 @torch.no_grad()
-def start_from_public(family: Family, reference: str, modality: Modality) -> Started:
+def start_from_public(family: Family, reference: str, modalities: Mapping[str, Modality]) -> Started:
     """Put a public model's weights into a freshly built family, whose network was made for them.
 
     Raises:
         Unsupported: the tokenizer is not the model's own, or the network is another.
     """
     base = open_base(reference, _kind_of(family))
-    _require_tokenizer(base, modality)
+    _require_tokenizer(base, modalities)
     network = next(one for one in family.children() if isinstance(one, Network))
     if getattr(network, "base", None) is not None:
         return Started(reference, tuple(f"{len(base.tensors)} of the public model"), (), ())
@@ -139,7 +139,7 @@ def open_public(reference: str) -> Model:
     options = {**recipe.model.options, "template": template}
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"options": options})})
     family = construct(recipe, text.spec, {}, {})
-    start_from_public(family, reference, text)
+    start_from_public(family, reference, {"target": text})
     family.precision = torch.bfloat16 if fast_bfloat16() else torch.float32
     info = {"base": base.reference, "sha256": base.sha256, "licence": base.files.licence}
     return Model(family.eval(), text, info=info)
@@ -199,11 +199,11 @@ def _renamed(network: Network, base: Base) -> dict[str, torch.Tensor]:
     return weights_of(base.tensors)
 
 
-def _require_tokenizer(base: Base, modality: Modality) -> None:
+def _require_tokenizer(base: Base, given: Mapping[str, Modality]) -> None:
     """Refuse another tokenizer than the model's own: its numbers would mean other words."""
     own = modalities.create({"name": "text", "tokenizer": base.reference, "max_length": 1})
     own.fit(["a"])
-    mine = modality.tokenizer
+    mine = next((one.tokenizer for one in given.values() if one.tokenizer is not None), None)
     if not isinstance(mine, Subwords) or not isinstance(own.tokenizer, Subwords) or not mine.same_as(own.tokenizer):
         raise Unsupported(
             "the tokenizer is not the public model's own, whose numbers stand for other words",

@@ -78,7 +78,7 @@ def test_what_other_programs_do_not_compute_is_refused_with_what_could_be(monkey
     ports = Autoregressive.ports(Autoregressive.Config(), text.spec, {})["network"]
     lstm = LSTM(LSTM.preset("tiny", ports.source, ports.target, {}), ports.source, ports.target, {})
     family = Autoregressive(Autoregressive.Config(), {"network": lstm}, {}, text.spec, {})
-    refuse(Model(family, text), "the network lstm.*allowed: transformer.*export a run")
+    refuse(Model(family, text), "the network lstm.*allowed: pretrained_decoder, transformer.*export a run")
     refuse(Model(Toy(), text), "only language models.*allowed: autoregressive")
     wordless = SimpleNamespace(tokenizer=None, rules=None, name="music")
     refuse(Model(model().family, wordless), "the modality music.*allowed: text")

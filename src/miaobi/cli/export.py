@@ -11,7 +11,7 @@ from miaobi.cli._shared import Json, answering, values
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder or a model folder.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, starter:NAME, hub:ID, or a .gguf file.")],
     format_: Annotated[str, typer.Option("--format", metavar="F", help="transformers, gguf or onnx.")],
     out: Annotated[
         Path | None,
@@ -34,6 +34,6 @@ def command(
     with answering(json) as answer:
         options = values(option, "--option")
         find(format_).Config.parse(options, "--option")
-        folder = out or Path("exported") / f"{Path(model).resolve().name}-{format_}"
+        folder = out or Path("exported") / f"{Path(model).resolve().name.replace(':', '-')}-{format_}"
         made = miaobi.export(model, format=format_, out=folder, texts=text or (), **options)
         answer.give(made.to_json(), [*(f"{key}: {value}" for key, value in made.checks.items()), f"files: {made.path}"])

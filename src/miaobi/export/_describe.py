@@ -21,20 +21,13 @@ def describe(source: Exportable, name: str, checks: dict[str, Any], folder: Path
         "end": _token(source, source.end),
         "limit": source.limit,
         "never_drawn": source.suppressed,
-        "prompt": prompt(source),
+        "prompt": source.prompt,
         "conditions": source.conditions,
         "checks": checks,
     }
     text = json.dumps(told, ensure_ascii=False, indent=1)
     (folder / "export.json").write_text(text, encoding="utf-8")
     (folder / "README.md").write_text("\n".join(_lines(source, name, checks)), encoding="utf-8")
-
-
-def prompt(source: Exportable) -> str:
-    """How a prompt is written, with what is to be filled in in braces."""
-    conditions = (f"{told['opening']}{{{name}}}" for name, told in source.conditions.items())
-    begin = "" if source.begin is None else source.piece(source.begin)
-    return f"{''.join(conditions)}{begin}{{text}}"
 
 
 def _lines(source: Exportable, name: str, checks: dict[str, Any]) -> list[str]:
@@ -45,11 +38,12 @@ def _lines(source: Exportable, name: str, checks: dict[str, Any]) -> list[str]:
         *([f"Licence of its data: {own}.", ""] if own else []),
         "## Prompts",
         "",
-        f"`{prompt(source)}`, at most {source.limit} tokens with what follows.",
+        f"`{source.prompt}`, at most {source.limit} tokens with what follows.",
         "",
     ]
     for condition, told in source.conditions.items():
-        lines += [f"- `{{{condition}}}`: {_value(told)}, or `{told['absent']}` where there is none."]
+        absent = f"`{told['absent']}`" if told["absent"] else "nothing"
+        lines += [f"- `{{{condition}}}`: {_value(told)}, or {absent} where there is none."]
     if source.begins_with_begin:
         lines += ["The tokenizer puts the begin token there by itself."]
     if source.end is not None:

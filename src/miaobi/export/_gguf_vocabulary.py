@@ -34,7 +34,7 @@ class Vocabulary:
 def vocabulary_of(source: Exportable) -> Vocabulary:
     """The vocabulary with the layout's special tokens behind it."""
     described = json.loads(source.engine.to_str())
-    pieces = _distinct([_piece(source, token) for token in range(source.layout.vocabulary)])
+    pieces = _distinct([_piece(source, token) for token in range(source.vocabulary)])
     if isinstance(source.tokenizer, Characters):
         known = pieces[: source.tokenizer.size]
         joined = [f"{piece[:cut]} {piece[cut]}" for piece in known for cut in range(1, len(piece))]

@@ -20,6 +20,8 @@ from miaobi.types import Batch, Field
 
 COUNT = 6
 _LONGEST = 512
+_DRAWN = 128
+"""Tokens of a sample at most: public models write long ones."""
 _HARD = "  Ab 春曉\n\n\té𝄞, don't 12345…\u2581"
 """Spaces, line breaks, a rare script and an accent: what tokenizers disagree on."""
 
@@ -97,6 +99,9 @@ def _held_out(model: Model) -> Iterator[Batch]:
 @torch.no_grad()
 def _drawn(model: Model) -> list[Batch]:
     family = require(model.family, Sampling, "drawing inputs to check the export on")
-    drawn = family.sample({}, seeds=seeds_of(0, range(COUNT)).to(model.family.device)).to("cpu")
+    target = model.family.target
+    told = {"max_length": _DRAWN} if target.max_length > _DRAWN and not target.fixed else {}
+    controls = type(model.family).Controls.parse(told, "control")
+    drawn = family.sample({}, controls=controls, seeds=seeds_of(0, range(COUNT)).to(model.family.device)).to("cpu")
     arrays = model.modality.split_batch(drawn.values, drawn.lengths)
     return [Batch(Field(torch.as_tensor(array)[None])) for array in arrays]

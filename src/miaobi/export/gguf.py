@@ -11,12 +11,13 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.export._base import Format
-from miaobi.export._compare import compare_greedy, compare_texts, require_equal, room, within
+from miaobi.export._compare import GREEDY, compare_greedy, compare_texts, require_equal, room, within
 from miaobi.export._gguf_vocabulary import Vocabulary, vocabulary_of
 from miaobi.export._inputs import Inputs
 from miaobi.export._llama_cpp import LlamaCpp
-from miaobi.export._source import Exportable
+from miaobi.export._source import Exportable, require_transformer
 from miaobi.modalities._characters import Characters
+from miaobi.modalities._subwords import Subwords
 from miaobi.types import Settings
 
 _FILE = "model.gguf"
@@ -58,7 +59,7 @@ class Gguf(Format):
         bytes_each = {"f16": 2.0, "q8_0": 34 / 32}
         return sum(
             int(weight.numel() * (4 if weight.ndim == 1 else bytes_each[self._kind(weight)]))
-            for weight in source.network.state_dict().values()
+            for weight in require_transformer(source).state_dict().values()
         )
 
     def write(self, source: Exportable, folder: Path) -> None:
@@ -80,7 +81,8 @@ class Gguf(Format):
         prompts, stop = inputs.prompts(), stop_of(source)
         never = source.suppressed if source.end == stop else sorted({*source.suppressed, stop})
         counts = [room(source, prompt) for prompt in prompts]
-        opened = LlamaCpp(folder / _FILE, source.limit)
+        longest = max(map(len, inputs.sequences)) + GREEDY
+        opened = LlamaCpp(folder / _FILE, min(source.limit, longest))
         drawn = [
             opened.draw(prompt, count, never) if count > 0 else []
             for prompt, count in zip(prompts, counts, strict=True)
@@ -102,7 +104,7 @@ class Gguf(Format):
         """The network's shape."""
         import gguf
 
-        own = source.network.config
+        own = require_transformer(source).config
         writer.add_name("miaobi")
         writer.add_context_length(source.limit)
         writer.add_embedding_length(own.width)
@@ -115,7 +117,7 @@ class Gguf(Format):
         writer.add_rope_dimension_count(own.head_size)
         writer.add_rope_freq_base(own.rotary_base)
         writer.add_layer_norm_rms_eps(own.eps)
-        writer.add_vocab_size(source.layout.vocabulary)
+        writer.add_vocab_size(source.vocabulary)
         kinds = {"f16": gguf.LlamaFileType.MOSTLY_F16, "q8_0": gguf.LlamaFileType.MOSTLY_Q8_0}
         writer.add_file_type(kinds[self.config.type])
         writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
@@ -144,7 +146,7 @@ def arranged(source: Exportable, name: str, weight: Tensor) -> np.ndarray:
     Architecture llama turns channels that lie side by side, where this network (and qwen3) turns those half a head
     apart, so the rows of queries and keys change places there.
     """
-    own, plain = source.network.config, weight.contiguous().numpy()
+    own, plain = require_transformer(source).config, weight.contiguous().numpy()
     if own.qk_norm or not ("q_proj" in name or "k_proj" in name):
         return plain
     heads = own.heads if "q_proj" in name else own.key_count
@@ -175,13 +177,14 @@ def stop_of(source: Exportable) -> int:
 
 
 def _architecture(source: Exportable) -> str:
-    return "qwen3" if source.network.config.qk_norm else "llama"
+    return "qwen3" if require_transformer(source).config.qk_norm else "llama"
 
 
 def _say_tokenizer(writer: Any, source: Exportable, vocabulary: Vocabulary) -> None:
     import gguf
 
     control = set(source.specials) | {token for token in (source.begin, source.end) if token is not None}
+    control |= set(source.tokenizer.special) if isinstance(source.tokenizer, Subwords) else set()
     kinds = [
         gguf.TokenType.CONTROL if token in control else gguf.TokenType.NORMAL for token in range(len(vocabulary.pieces))
     ]

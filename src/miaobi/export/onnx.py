@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from miaobi.export._base import Format
 from miaobi.export._compare import compare_greedy, compare_logits, compare_texts, draw_greedily
 from miaobi.export._inputs import Inputs
-from miaobi.export._source import Exportable
+from miaobi.export._source import Exportable, require_transformer
 from miaobi.modalities._subwords import FILE
 from miaobi.networks._functions import rotate
 from miaobi.networks._transformer_layers import Tables
@@ -34,14 +34,14 @@ class Onnx(Format):
     packages = ("onnx", "onnxscript", "onnxruntime")
 
     def size(self, source: Exportable) -> int:
-        return 4 * sum(weight.numel() for weight in source.network.parameters())
+        return 4 * sum(weight.numel() for weight in require_transformer(source).parameters())
 
     def write(self, source: Exportable, folder: Path) -> None:
         length, batch = torch.export.Dim("length", max=source.limit), torch.export.Dim("batch")
         example = torch.zeros(2, min(4, source.limit), dtype=torch.int64)
         with _quiet(), torch.no_grad():
             program = torch.onnx.export(
-                Graph(source.network).eval(),
+                Graph(require_transformer(source)).eval(),
                 (example,),
                 dynamo=True,
                 input_names=["tokens"],

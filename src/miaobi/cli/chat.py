@@ -21,13 +21,16 @@ def command(
         typer.Option("--control", metavar="K=V", help="A sampling control such as temperature=0.7; may be repeated."),
     ] = None,
     seed: Seed = 0,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="E", help="pytorch, or llama.cpp for single streams on a processor.")
+    ] = "pytorch",
     json: Json = False,
 ) -> None:
     """Talk: a line is a turn, answers appear as they are written; an empty line, /quit or Ctrl-D ends it."""
     import miaobi
 
     with answering(json) as answer:
-        chat = miaobi.Chat(model, system=system, controls=values(control, "--control"), seed=seed)
+        chat = miaobi.Chat(model, system=system, controls=values(control, "--control"), seed=seed, engine=engine)
         for line in _lines():
             for piece in chat.say(line):
                 sys.stdout.write(piece)

@@ -38,6 +38,9 @@ def command(
     mask: Annotated[
         Path | None, typer.Option("--mask", metavar="FILE", help="Bright where the edited file is to be made anew.")
     ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", metavar="E", help="pytorch, or llama.cpp for single streams on a processor.")
+    ] = "pytorch",
     json: Json = False,
 ) -> None:
     """Make items and write them to files."""
@@ -55,6 +58,7 @@ def command(
             out=folder,
             edit=edit,
             mask=mask,
+            engine=engine,
         )
         answer.give(
             {"items": [{"path": item.path, "text": item.text, "seed": item.seed} for item in items]},

@@ -56,8 +56,12 @@ def inputs_of(model: Model, source: Exportable, texts: Sequence[str]) -> Inputs:
     try:
         return _inputs(model, source, list(_held_out(model)), "held-out items")
     except MiaobiError as error:
-        reason = f"samples of the model itself, for its data cannot be read again: {error.what}"
-        return _inputs(model, source, _drawn(model), reason)
+        return drawn_inputs(model, source, f", for its data cannot be read again: {error.what}")
+
+
+def drawn_inputs(model: Model, source: Exportable, reason: str = "") -> Inputs:
+    """The model's own samples."""
+    return _inputs(model, source, _drawn(model), f"samples of the model itself{reason}")
 
 
 def _inputs(model: Model, source: Exportable, batches: Sequence[Batch], origin: str) -> Inputs:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import torch
 
-from miaobi.errors import ExportFailed
+from miaobi.errors import ExportFailed, RunFailed
 
 _TOP = 256
 _CERTAIN = 1e4
@@ -26,33 +26,43 @@ class LlamaCpp:
     Args:
         path: of the file.
         context: tokens of the longest sequence.
+        threads: that compute; default: as many as PyTorch uses.
+        failure: what is raised where it does not work.
 
     Raises:
-        ExportFailed: llama.cpp cannot read it.
+        RunFailed: llama.cpp cannot read it; as the methods do where it does not answer.
     """
 
-    def __init__(self, path: Path, context: int) -> None:
+    def __init__(
+        self, path: Path, context: int, threads: int | None = None, failure: type[RunFailed] = ExportFailed
+    ) -> None:
         import xllamacpp  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
         params.n_parallel, params.n_ctx = 1, context + _CACHE_MARGIN
-        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = torch.get_num_threads()
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = threads or torch.get_num_threads()
         params.verbosity = -1
         params.warmup = False
+        self._failure = failure
         try:
             self._server = xllamacpp.Server(params)
         except (RuntimeError, ValueError) as error:
-            raise ExportFailed(f"llama.cpp cannot read the export: {error}", given=path.name) from None
+            raise failure(f"llama.cpp cannot read the file: {error}", given=path.name) from None
 
     def draw(self, prompt: Sequence[int], count: int, never: Sequence[int]) -> list[int]:
         """At most ``count`` greedy tokens after a prompt of ids, without those in ``never``, with the end token."""
+        return self.complete(prompt, count, never, temperature=0.0, seed=0, cache_prompt=False)
+
+    def complete(self, prompt: Sequence[int], count: int, never: Sequence[int], **settings: Any) -> list[int]:
+        """The same under settings of its own: see its native request ``/completion``."""
         told = self._ask(
             "/completion",
             prompt=list(prompt),
             n_predict=count,
             return_tokens=True,
             logit_bias=[[token, False] for token in never],
+            **settings,
         )
         found: list[int] = list(told["tokens"])
         return found
@@ -82,9 +92,9 @@ class LlamaCpp:
             connection.request("POST", path, body, {"Content-Type": "application/json"})
             told: dict[str, Any] = json.loads(connection.getresponse().read())
         except (OSError, HTTPException, ValueError) as error:
-            raise ExportFailed(f"llama.cpp does not answer: {error!r}", given=path) from None
+            raise self._failure(f"llama.cpp does not answer: {error!r}", given=path) from None
         finally:
             connection.close()
         if "error" in told:
-            raise ExportFailed("llama.cpp cannot compute the export", given=told["error"])
+            raise self._failure("llama.cpp cannot compute the file", given=told["error"])
         return told

@@ -5,6 +5,7 @@ Mangrulkar et al. 2022, "PEFT: State-of-the-art parameter-efficient fine-tuning 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,10 @@ def adapter_logits(source: Exportable, folder: Path) -> Callable[[list[int]], Te
     """What peft computes with the written adapter on the public model: tokens to logits ``[L, V]``."""
     base = _adapted(source).base
     assert base is not None, "an adapter is beside a public model"
-    model = _peft().PeftModel.from_pretrained(model_of(base), folder).eval()
+    with warnings.catch_warnings():
+        # It asks transformers for what that has renamed.
+        warnings.simplefilter("ignore", FutureWarning)
+        model = _peft().PeftModel.from_pretrained(model_of(base), folder).eval()
 
     @torch.no_grad()
     def logits(tokens: list[int]) -> Tensor:

@@ -206,8 +206,8 @@ def _difference(source: Exportable, opened: LlamaCpp, tokens: list[int]) -> floa
     """The largest difference of log-probabilities after parts of a sequence, that of logits but for a shift."""
     ours = source.logits(tokens).log_softmax(-1)
     forced = next(token for token in range(source.tokenizer.size) if _is_whole(source.tokenizer.token_bytes(token)))
-    worst = 0.0
-    for length in sorted({max(1, len(tokens) * part // _PARTS) for part in range(1, _PARTS + 1)}):
+    worst, size = 0.0, min(len(tokens), source.limit - 1)  # it draws a token, for which there has to be room
+    for length in sorted({max(1, size * part // _PARTS) for part in range(1, _PARTS + 1)}):
         told = opened.log_probabilities(tokens[:length], forced)
         worst = max(worst, *(abs(float(ours[length - 1, token]) - said) for token, said in told.items()))
     return worst

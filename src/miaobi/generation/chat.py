@@ -12,14 +12,15 @@ import torch
 
 from miaobi.errors import DataError, InvalidRecipe, Unsupported
 from miaobi.families._template import Template, Templated
-from miaobi.families._token_requests import PREFIXES, TokenEngine
+from miaobi.families._token_requests import make_requests
 from miaobi.families.autoregressive import Autoregressive
+from miaobi.generation.engines import DecodingEngine, open_engine
 from miaobi.generation.pipeline import check_numbers
 from miaobi.modalities._subwords import Subwords
 from miaobi.models import Model, opened
 from miaobi.networks import ReadingNetwork
 from miaobi.prompting import Message, dialogue_tokens, turn_end
-from miaobi.sampling.decoding import Engine
+from miaobi.sampling.decoding import Request
 from miaobi.sampling.noise import seeds_of
 from miaobi.sampling.streaming import TextStream
 from miaobi.types import Field
@@ -51,6 +52,7 @@ class Chat:
         model: a loaded model, or what `miaobi.load` takes.
         system: what the model is to be; ``None`` leaves that to its template.
         controls: how answers are drawn; ``max_length`` counts an answer's tokens alone.
+        engine: what computes, as for `miaobi.generate`.
         seed: answer i depends on it, on i and on what was said.
 
     Attributes:
@@ -67,6 +69,7 @@ class Chat:
     system: str | None = None
     controls: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
+    engine: str | DecodingEngine = "pytorch"
 
     def __post_init__(self) -> None:
         check_numbers(1, self.seed)
@@ -79,7 +82,10 @@ class Chat:
             raise InvalidRecipe("answers are drawn as they are written", given="best_of or beams", cure="leave it out")
         self.messages: list[Message] = [] if self.system is None else [Message("system", self.system)]
         self.left_out, self.pace = 0, Pace()
-        self._engine = self._open()
+        self._drawing = open_engine(self.engine, self.model)
+        self._drawing.require(self._chosen)
+        begin = (tokenizer.begin,) if (tokenizer := self._tokenizer).begins and tokenizer.begin is not None else ()
+        self._layout = Templated(self._family.target, {}, Template(opening=begin, end=turn_end(tokenizer)))
 
     def say(self, text: str) -> Iterator[str]:
         """Say something; pieces of the answer as they are written. It is remembered when the last one was taken.
@@ -102,29 +108,27 @@ class Chat:
         controls = self._chosen.model_copy(update={"max_length": len(tokens) + (self._chosen.max_length or LONGEST)})
         began = time.perf_counter()
         self.pace = Pace()
-        prefix = Field(tokens[None].to(self._family.device))
-        seed = int(seeds_of(self.seed, range(turn, turn + 1))[0])
-        number = self._engine.add({}, prefix=prefix, controls=controls, seed=seed)
+        seeds = seeds_of(self.seed, range(turn, turn + 1))
+        prefix = Field(tokens[None])
+        request = make_requests(self._layout, {}, prefix, None, controls, seeds, self._tokenizer)[0]
         text = TextStream(self._tokenizer.streamer(), controls.stop)
         parts: list[str] = []
         try:
-            for piece in self._drawn(text, began):
+            for piece in self._drawn(request, text, began):
                 parts.append(piece)
                 yield piece
         finally:
-            self._engine.remove(number)
             self.messages.append(Message("assistant", "".join(parts)))
 
-    def _drawn(self, text: TextStream, began: float) -> Iterator[str]:
-        while len(self._engine):
-            for _, token, _, _ in self._engine.step():
-                now = time.perf_counter()
-                self.pace.first = self.pace.first or now - began
-                self.pace.tokens += 1
-                self.pace.seconds = now - began - self.pace.first
-                piece = "" if token == self._engine.layout.end else text.push(token)
-                if piece:
-                    yield piece
+    def _drawn(self, request: Request, text: TextStream, began: float) -> Iterator[str]:
+        for token in self._drawing.draw(request, self._layout.outputs):
+            now = time.perf_counter()
+            self.pace.first = self.pace.first or now - began
+            self.pace.tokens += 1
+            self.pace.seconds = now - began - self.pace.first
+            piece = "" if token == self._layout.end else text.push(token)
+            if piece:
+                yield piece
         piece = text.finish()
         if piece:
             yield piece
@@ -146,15 +150,6 @@ class Chat:
             allowed=f"{room}, which leaves room for an answer",
             cure="say less at once, or lower the control max_length",
         )
-
-    def _open(self) -> TokenEngine:
-        family, tokenizer = self._family, self._tokenizer
-        begin = (tokenizer.begin,) if tokenizer.begins and tokenizer.begin is not None else ()
-        template = Template(opening=begin, end=turn_end(tokenizer))
-        layout = Templated(family.target, {}, template)
-        family.eval()
-        engine = Engine(family.network, layout.outputs, slots=1, dtype=family.precision, prefixes=PREFIXES)
-        return TokenEngine(layout, engine, tokenizer)
 
 
 def _talking(model: Model) -> tuple[Autoregressive, Subwords]:

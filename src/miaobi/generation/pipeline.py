@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from miaobi.errors import InvalidRecipe, RunFolderError
+from miaobi.errors import InvalidRecipe, RunFolderError, Unsupported
 from miaobi.families import Sampling, require
 from miaobi.generation.editing import Edit, apply_edit, read_edit
+from miaobi.generation.engines import DecodingEngine, open_engine
 from miaobi.generation.request import check_names, condition_fields, prompt_parts, repeat_prefix
 from miaobi.generation.supply import asked_of, supplied
 from miaobi.modalities import Item
@@ -58,6 +59,7 @@ def generate(
     out: Path | str | None = None,
     edit: Path | str | None = None,
     mask: Path | str | None = None,
+    engine: str | DecodingEngine = "pytorch",
 ) -> list[Generated]:
     """Make ``n`` items.
 
@@ -74,15 +76,21 @@ def generate(
             gaps of any length (the family infilling), one ``□`` is the whole gap.
         mask: a file that is bright where the edited one is to be made anew; the rest stays. For a text with gaps of
             known length: a text as long, with those marks at the places that are to be made anew.
+        engine: what computes: ``pytorch``, or ``llama.cpp`` for one stream of text at a time on a processor, which
+            follows fewer controls; or an engine that is open (`miaobi.generation.engines.open_engine`).
 
     Raises:
-        RequestError: a condition, control or number that the model cannot take.
+        RequestError: a condition, control or number that the model cannot take, or an engine that it cannot run on.
     """
     check_numbers(n, seed)
     model = opened(model)
     if edit is None:
         require(model.family, Sampling, "generating")
     chosen = type(model.family).Controls.parse(controls, "control")
+    drawing = open_engine(engine, model)
+    drawing.require(chosen)
+    if edit is not None and not drawing.edits:
+        raise Unsupported("only the engine pytorch edits files", given=str(engine), cure="leave the engine out")
     known = asked_of(model)
     check_names(conditions or {}, known)
     prefix, given = prompt_parts(model, prompt, conditions or {}, known)
@@ -95,7 +103,7 @@ def generate(
     for start in range(0, n, _CHUNK):
         indices = range(start, min(n, start + _CHUNK))
         with torch.no_grad():
-            samples = _sample(model, starts, chosen, seeds_of(seed, indices)).to("cpu")
+            samples = _sample(drawing, starts, chosen, seeds_of(seed, indices)).to("cpu")
         for index, array in zip(indices, model.modality.split_batch(samples.values, samples.lengths), strict=True):
             item = edited.item(model, array, chosen) if edited else model.item(array, chosen, prefix)
             made.append(_finish(model, item, folder, seed, index))
@@ -109,8 +117,8 @@ class _Start:
     edited: Edit | None
 
 
-def _sample(model: Model, start: _Start, controls: Any, seeds: Tensor) -> Samples:
-    rows = len(seeds)
+def _sample(drawing: DecodingEngine, start: _Start, controls: Any, seeds: Tensor) -> Samples:
+    model, rows = drawing.model, len(seeds)
     own = {name: value for name, value in start.given.items() if name in model.conditions}
     seeds = seeds.to(model.family.device)
     given = condition_fields(model, own, rows) | supplied(model, start.given, seeds)
@@ -119,8 +127,7 @@ def _sample(model: Model, start: _Start, controls: Any, seeds: Tensor) -> Sample
         return apply_edit(model, start.edited, conditions, controls, seeds)
     prefix = repeat_prefix(model.modality, start.prefix, rows)
     begun = None if prefix is None else prefix.to(seeds.device)
-    samples: Samples = model.family.sample(conditions, prefix=begun, controls=controls, seeds=seeds)  # type: ignore[operator]
-    return samples
+    return drawing.sample(conditions, prefix=begun, controls=controls, seeds=seeds)
 
 
 def _finish(model: Model, item: Item, folder: Path | None, seed: int, index: int) -> Generated:

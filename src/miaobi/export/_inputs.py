@@ -14,6 +14,7 @@ from miaobi.evaluation.context import spaced
 from miaobi.evaluation.scoring import recipe_of
 from miaobi.export._source import Exportable
 from miaobi.families import Sampling, require
+from miaobi.families._template import Templated
 from miaobi.models import Model
 from miaobi.sampling.noise import seeds_of
 from miaobi.types import Batch, Field
@@ -106,6 +107,15 @@ def _drawn(model: Model) -> list[Batch]:
     target = model.family.target
     told = {"max_length": _DRAWN} if target.max_length > _DRAWN and not target.fixed else {}
     controls = type(model.family).Controls.parse(told, "control")
-    drawn = family.sample({}, controls=controls, seeds=seeds_of(0, range(COUNT)).to(model.family.device)).to("cpu")
+    seeds = seeds_of(0, range(COUNT)).to(model.family.device)
+    drawn = family.sample({}, prefix=_starts(model), controls=controls, seeds=seeds).to("cpu")
     arrays = model.modality.split_batch(drawn.values, drawn.lengths)
     return [Batch(Field(torch.as_tensor(array)[None])) for array in arrays]
+
+
+def _starts(model: Model) -> Field | None:
+    """A token for each sample, spread over the vocabulary, of a public model that begins with none of its own."""
+    layout = getattr(model.family, "layout", None)
+    if not isinstance(layout, Templated) or layout.opened:
+        return None
+    return Field(torch.linspace(0, layout.target.vocabulary - 1, COUNT).long()[:, None].to(model.family.device))

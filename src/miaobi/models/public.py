@@ -195,7 +195,7 @@ def _network_section(base: Base, given: Mapping[str, Any], learns: bool) -> dict
 
 def _renamed(network: Network, base: Base) -> dict[str, torch.Tensor]:
     if isinstance(network, PretrainedDecoder):
-        return {f"trained.model.{name}": tensor for name, tensor in base.tensors.items()}
+        return {f"trained.{name}": tensor for name, tensor in base.tensors.items()}
     return weights_of(base.tensors)
 
 

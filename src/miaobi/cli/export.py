@@ -11,7 +11,10 @@ from miaobi.cli._shared import Json, answering, values
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, a model folder, starter:NAME, hub:ID, or a .gguf file.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A run folder, a model folder, starter:NAME, hub:ID, or a .gguf file."),
+    ],
     format_: Annotated[str, typer.Option("--format", metavar="F", help="transformers, gguf or onnx.")],
     out: Annotated[
         Path | None,

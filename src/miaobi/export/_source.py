@@ -179,7 +179,9 @@ def _templated(layout: Templated, model: Model, engine: Engine) -> dict[str, Any
     return {
         "engine": engine,
         "specials": {},
-        "conditions": {name: describe_place(layout, model.conditions[name], name, engine) for name in layout.conditions},
+        "conditions": {
+            name: describe_place(layout, model.conditions[name], name, engine) for name in layout.conditions
+        },
         "prompt": template_prompt(layout, engine),
         "chat_template": tokenizer.chat_template if isinstance(tokenizer, Subwords) else None,
     }

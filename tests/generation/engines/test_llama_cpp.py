@@ -140,6 +140,7 @@ def test_the_command_takes_an_engine(capfd, monkeypatch):
 def test_a_dialogue_on_either_engine(tmp_path, monkeypatch):
     monkeypatch.setenv("MIAOBI_CACHE", str(tmp_path / "cache"))
     public = miaobi.load(str(folder("llama", tmp_path / "base")))
+    public.family.precision = torch.float32
     controls = {"temperature": 0, "max_length": 12}
     said = []
     for engine in ("llama.cpp", "pytorch"):

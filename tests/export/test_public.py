@@ -64,7 +64,7 @@ def test_a_public_llama_in_the_other_formats(tmp_path, format_):
 @pytest.mark.parametrize("format_", ["gguf", "onnx"])
 def test_another_architecture_is_refused_with_the_reason(tmp_path, format_):
     place = folder("gpt2", tmp_path / "base")
-    with pytest.raises(Unsupported, match="Llama and Qwen3 only.*gpt2.*export it as transformers"):
+    with pytest.raises(Unsupported, match=r"Llama and Qwen3 only.*gpt2.*export it as transformers"):
         miaobi.export(str(place), format=format_, out="out", texts=TEXTS)
     assert not Path("out").exists()
 
@@ -103,7 +103,7 @@ def test_an_adapter_alone_is_opened_by_peft(place, adapter):
 
 def test_what_cannot_be_merged_or_written_alone_is_refused(place):
     pytest.importorskip("peft", reason="adapters need peft: pip install 'miaobi[tuning]'")
-    with pytest.raises(Unsupported, match="virtual tokens.*merge: false"):
+    with pytest.raises(Unsupported, match=r"virtual tokens.*merge: false"):
         miaobi.export(adapted(place, PREFIX), format="transformers", out="out", texts=TEXTS)
     with pytest.raises(Unsupported, match="no adapter to write alone"):
         miaobi.export(str(place), format="transformers", out="out", texts=TEXTS, merge=False)

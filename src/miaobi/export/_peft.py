@@ -18,7 +18,7 @@ from miaobi.errors import MissingExtra, Unsupported
 from miaobi.export._source import Exportable
 from miaobi.networks.transformer import Transformer
 from miaobi.pretrained._adapters import Lora, PrefixTokens
-from miaobi.pretrained._base import model_of
+from miaobi.pretrained._base import Base, Kind, model_of, open_base
 from miaobi.pretrained.pretrained_decoder import PretrainedDecoder
 
 _TASK = "CAUSAL_LM"
@@ -53,8 +53,7 @@ def write_adapter(source: Exportable, folder: Path) -> None:
     """
     tensors = adapter_tensors(source)
     config = _config(source, tensors)
-    base = _adapted(source).base
-    config.base_model_name_or_path = "" if base is None else base.reference.removeprefix("hub:").partition("@")[0]
+    config.base_model_name_or_path = _base(source).reference.removeprefix("hub:").partition("@")[0]
     config.inference_mode = True
     config.save_pretrained(folder)
     save_file(tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
@@ -62,8 +61,7 @@ def write_adapter(source: Exportable, folder: Path) -> None:
 
 def adapter_logits(source: Exportable, folder: Path) -> Callable[[list[int]], Tensor]:
     """What peft computes with the written adapter on the public model: tokens to logits ``[L, V]``."""
-    base = _adapted(source).base
-    assert base is not None, "an adapter is beside a public model"
+    base = _base(source)
     with warnings.catch_warnings():
         # It asks transformers for what that has renamed.
         warnings.simplefilter("ignore", FutureWarning)
@@ -112,6 +110,11 @@ def _adapted(source: Exportable) -> PretrainedDecoder:
     if source.adapted is None:
         raise Unsupported("the model has no adapter to write alone", given="merge: false", cure="leave merge out")
     return source.adapted
+
+
+def _base(source: Exportable) -> Base:
+    network = _adapted(source)
+    return network.base or open_base(network.config.base, Kind.CAUSAL, network.config.sha256)
 
 
 def _peft() -> Any:

@@ -105,7 +105,7 @@ def test_other_controls_models_and_lengths_are_refused_by_name(built, opened, mo
     for name, value in {"beams": 2, "guidance": 2.0, "no_repeat_ngram": 3, "regex": "a*", "best_of": 2}.items():
         with pytest.raises(Unsupported, match=f"does not follow.*{name}"):
             miaobi.generate(built, controls={name: value}, engine=opened)
-    with pytest.raises(RequestError, match="longer than what llama.cpp was opened for"):
+    with pytest.raises(RequestError, match=r"longer than what llama\.cpp was opened for"):
         miaobi.generate(built, controls={"max_length": 10_000}, engine=opened)
     with pytest.raises(UnknownName, match="did you mean llama_cpp"):
         miaobi.generate(built, engine="lama.cpp")

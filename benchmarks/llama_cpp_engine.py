@@ -1,6 +1,6 @@
 """One stream on a processor: the engine llama.cpp beside the engine pytorch, a public model's weights, batch 1.
 
-llama.cpp reads the published 4-bit file; PyTorch the same values in bfloat16, uncompiled, and compiled where that works.
+llama.cpp reads the published 4-bit file; PyTorch the same values in bfloat16, as it is, and compiled where that works.
 """
 
 from __future__ import annotations

@@ -48,16 +48,7 @@ WAYS = {
     ),
     "all weights": (*_TRAINED, "model.network={}", "train.learning_rate=5e-5"),
 }
-COLUMNS = [
-    "way",
-    "trained numbers",
-    "steps",
-    "seconds",
-    "peak MiB (estimated)",
-    "folder, MB",
-    "ROUGE-L",
-    "bits a byte",
-]
+COLUMNS = ["way", "trained numbers", "steps", "seconds", "peak MiB (estimated)", "folder, MB", "ROUGE-L"]
 LORA, SHOWN = "LoRA: rank 4", ("zero-shot", "few-shot: the 4 most similar")
 
 

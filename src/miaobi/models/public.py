@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from miaobi import families, modalities, pretrained
@@ -18,13 +19,16 @@ from miaobi.models.model import Model
 from miaobi.models.starting import Started
 from miaobi.networks import Network
 from miaobi.networks._cpu import fast_bfloat16
-from miaobi.pretrained import Base, open_base
+from miaobi.pretrained import Base, PublicFiles, open_base
 from miaobi.pretrained._base import Kind
 from miaobi.pretrained._native import shape_of, weights_of
+from miaobi.pretrained._pipelines import PROMPT, Pipeline, open_pipeline, spec_of
 from miaobi.pretrained.pretrained_decoder import PretrainedDecoder
 from miaobi.prompting import Prompt, make_template
 from miaobi.recipe import ConditionSettings, Plugin, Recipe, plugin_name, plugin_options
 
+_MOST_PROMPT = 4096
+"""Bytes of a pipeline's prompt; how much of it a pipeline reads is its own affair."""
 LONGEST = 512
 """Tokens that a public model writes at most where nothing else is said."""
 
@@ -121,6 +125,9 @@ def open_public(reference: str) -> Model:
     Raises:
         RequestError, RunFailed: as for `miaobi.pretrained.open_base`.
     """
+    files = pretrained.locate(reference)
+    if files.pipeline:
+        return _open_pipeline(files)
     recipe = adopt(
         Recipe.parse(
             {
@@ -143,6 +150,19 @@ def open_public(reference: str) -> Model:
     family.precision = torch.bfloat16 if fast_bfloat16() else torch.float32
     info = {"base": base.reference, "sha256": base.sha256, "licence": base.files.licence}
     return Model(family.eval(), text, info=info)
+
+
+def _open_pipeline(files: PublicFiles) -> Model:
+    """A pipeline of images that is told a prompt."""
+    loaded = open_pipeline(files)
+    target = spec_of(loaded)
+    image = modalities.create({"name": "image", "size": list(target.space), "mode": "RGB"})
+    image.fit([np.zeros((*target.space, 3), dtype=np.uint8)])
+    text = modalities.create({"name": "text", "tokenizer": "bpe", "max_length": _MOST_PROMPT})
+    text.fit(["a prompt"])
+    family = Pipeline(loaded, Pipeline.Config(reference=files.reference), target, text)
+    info = {"base": files.reference, "sha256": files.sha256(), "licence": files.licence}
+    return Model(family.eval(), image, {PROMPT: text}, info)
 
 
 def _cut(modality: Plugin, base: Base) -> Plugin:

@@ -52,7 +52,10 @@ def adopt(recipe: Recipe) -> Recipe:
         data = data.model_copy(update={"condition": told})
     options = {"condition_drop": 0.0, **recipe.model.options}
     network = _network_section(base, recipe.model.network, families.find(recipe.model.family).learns)
-    model = recipe.model.model_copy(update={"start": base.reference, "options": options, "network": network})
+    # Written down, so that a run that starts from this one words its conditions alike.
+    prompt = recipe.model.prompt or {}
+    changed = {"start": base.reference, "options": options, "network": network, "prompt": prompt}
+    model = recipe.model.model_copy(update=changed)
     return recipe.model_copy(update={"modality": _cut(recipe.modality, base), "data": data, "model": model})
 
 
@@ -86,7 +89,8 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
             cure="leave model.prompt out, or give modality.tokenizer: bpe or a published one",
         )
     conditions = {name: other for name, other in modalities.items() if name != "target"}
-    context = open_base(start, _kind(recipe.model.family)).context if public and start is not None else None
+    reference = start if public else recipe.model.network.get("base")
+    context = None if reference is None else open_base(reference, _kind(recipe.model.family)).context
     prompt = Prompt.parse(recipe.model.prompt, "model.prompt")
     template = make_template(prompt, tokenizer, target, conditions, context)
     options = {**recipe.model.options, "template": template.to_json()}

@@ -205,10 +205,12 @@ def test_the_merged_weights_are_those_of_the_second_maps_and_go_away_after_an_er
     made = network("llama", "lora")
     expected = made(tokens())
     held = bits(dict(made.inner.named_parameters()))
-    with pytest.raises(ZeroDivisionError), merged(made.inner):
+    with merged(made.inner):
         changed = [name for name, tensor in made.inner.named_parameters() if not torch.equal(tensor, held[name])]
         assert changed
-        torch.testing.assert_close(made.inner.embed_tokens.weight, held["embed_tokens.weight"], rtol=0, atol=0)
+        assert all("base_layer" in name for name in changed)
+    assert_same_bits(bits(dict(made.inner.named_parameters())), held)
+    with pytest.raises(ZeroDivisionError), merged(made.inner):
         raise ZeroDivisionError
     assert_same_bits(bits(dict(made.inner.named_parameters())), held)
     assert torch.equal(made(tokens()), expected)
@@ -256,7 +258,7 @@ def test_chosen_maps_alone_get_a_second_one_and_unknown_ones_are_named():
         return PretrainedDecoder(config, port, port, {}).state_dict()
 
     assert {name.split(".lora_")[0].rpartition(".")[2] for name in made("q_proj", "v_proj")} == {"q_proj", "v_proj"}
-    with pytest.raises(Unsupported, match="q_projection.*q_proj"):
+    with pytest.raises(Unsupported, match=r"q_projection.*q_proj"):
         made("q_projection")
 
 

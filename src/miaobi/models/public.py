@@ -97,7 +97,7 @@ def start_from_public(family: Family, reference: str, modality: Modality) -> Sta
     _require_tokenizer(base, modality)
     network = next(one for one in family.children() if isinstance(one, Network))
     if getattr(network, "base", None) is not None:
-        return Started(reference, tuple(f"{len(base.tensors)} of the public model"), (), ())
+        return Started(reference, tuple(sorted(base.tensors)), tuple(sorted(network.state_dict())))
     theirs = _renamed(network, base)
     ours = network.state_dict()
     for name, tensor in ours.items():
@@ -118,10 +118,13 @@ def open_public(reference: str) -> Model:
     Raises:
         RequestError, RunFailed: as for `miaobi.pretrained.open_base`.
     """
+    base = open_base(reference, Kind.CAUSAL)
+    # Beside the text stand a begin and an end.
+    longest = LONGEST if base.context is None else min(LONGEST, base.context - 2)
     recipe = adopt(
         Recipe.parse(
             {
-                "modality": {"name": "text", "max_length": LONGEST},
+                "modality": {"name": "text", "max_length": longest},
                 "data": {"source": "."},
                 "model": {"family": "autoregressive", "start": reference},
             }
@@ -130,7 +133,6 @@ def open_public(reference: str) -> Model:
     text = modalities.create(recipe.modality)
     text.fit(["a"])
     tokenizer = text.tokenizer
-    base = open_base(reference, Kind.CAUSAL)
     begin = ((tokenizer.begin,),) if isinstance(tokenizer, Subwords) and tokenizer.begins else ()
     template = {"pieces": begin, "end": tokenizer.end if tokenizer is not None else None, "context": base.context}
     options = {**recipe.model.options, "template": template}
@@ -179,7 +181,7 @@ def _network_section(base: Base, given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _renamed(network: Network, base: Base) -> dict[str, torch.Tensor]:
     if isinstance(network, PretrainedDecoder):
-        return {f"trained.model.{name}": tensor for name, tensor in base.tensors.items()}
+        return {f"trained.{name}": tensor for name, tensor in base.tensors.items()}
     return weights_of(base.tensors)
 
 

@@ -7,23 +7,26 @@ from typing import Any
 
 import torch
 
-from miaobi import families, modalities, pretrained
+from miaobi import families, modalities, plugins, pretrained
 from miaobi.errors import Unsupported
 from miaobi.families import Family
-from miaobi.families.autoregressive import Autoregressive
+from miaobi.families._reading import ReadingFamily
+from miaobi.families.seq2seq import Seq2Seq
 from miaobi.modalities import Modality
 from miaobi.modalities._subwords import Subwords
 from miaobi.models.construct import construct
 from miaobi.models.model import Model
+from miaobi.models.public_readers import kind_for, open_reader, reader_section
 from miaobi.models.starting import Started
 from miaobi.networks import Network
 from miaobi.networks._cpu import fast_bfloat16
 from miaobi.pretrained import Base, open_base
 from miaobi.pretrained._base import Kind
+from miaobi.pretrained._held import Held
 from miaobi.pretrained._native import shape_of, weights_of
 from miaobi.pretrained.pretrained_decoder import PretrainedDecoder
 from miaobi.prompting import Prompt, make_template
-from miaobi.recipe import Recipe, plugin_name, plugin_options
+from miaobi.recipe import ConditionSettings, Plugin, Recipe, plugin_name, plugin_options
 
 LONGEST = 512
 """Tokens that a public model writes at most where nothing else is said."""
@@ -41,14 +44,15 @@ def adopt(recipe: Recipe) -> Recipe:
     start = recipe.model.start
     if start is None or not pretrained.is_public(start):
         return recipe
-    base = open_base(start, _kind(recipe.model.family))
-    modality = recipe.modality
-    if plugin_name(modality) == "text" and "tokenizer" not in plugin_options(modality):
-        modality = {"name": "text", **plugin_options(modality), "tokenizer": base.reference}
+    base = open_base(start, kind_for(recipe.model.family, start))
+    data = recipe.data
+    if plugin_name(recipe.modality) != "text":
+        told = {name: _told(section, base) for name, section in data.condition.items()}
+        data = data.model_copy(update={"condition": told})
     options = {"condition_drop": 0.0, **recipe.model.options}
     network = _network_section(base, recipe.model.network)
     model = recipe.model.model_copy(update={"start": base.reference, "options": options, "network": network})
-    return recipe.model_copy(update={"modality": modality, "model": model})
+    return recipe.model_copy(update={"modality": _cut(recipe.modality, base), "data": data, "model": model})
 
 
 def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
@@ -67,7 +71,7 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
     if recipe.model.prompt is None and not public:
         return recipe
     family = families.find(recipe.model.family)
-    if "template" not in family.Config.model_fields:
+    if "template" not in family.Config.model_fields or issubclass(family, Seq2Seq):
         if recipe.model.prompt is None:
             return recipe
         raise Unsupported("model.prompt is for families that write after a prompt", given=recipe.model.family)
@@ -80,26 +84,32 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
             cure="leave model.prompt out, or give modality.tokenizer: bpe or a published one",
         )
     conditions = {name: other for name, other in modalities.items() if name != "target"}
-    context = open_base(start, _kind(recipe.model.family)).context if public and start is not None else None
+    context = open_base(start, Kind.CAUSAL).context if public and start is not None else None
     template = make_template(Prompt.parse(recipe.model.prompt, "model.prompt"), tokenizer, conditions, context)
     options = {**recipe.model.options, "template": template.to_json()}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"options": options})})
 
 
 @torch.no_grad()
-def start_from_public(family: Family, reference: str, modality: Modality) -> Started:
+def start_from_public(family: Family, reference: str, modalities: Mapping[str, Modality]) -> Started:
     """Put a public model's weights into a freshly built family, whose network was made for them.
+
+    Args:
+        family: what starts.
+        reference: of the public model.
+        modalities: the fitted modality of the target, under ``target``, and of each condition.
 
     Raises:
         Unsupported: the tokenizer is not the model's own, or the network is another.
     """
-    base = open_base(reference, _kind_of(family))
-    _require_tokenizer(base, modality)
     network = next(one for one in family.children() if isinstance(one, Network))
+    base = open_base(reference, kind_for(plugins.name_of(type(family)), reference))
+    _require_tokenizer(base, modalities[family.read if isinstance(family, ReadingFamily) else "target"])
     if getattr(network, "base", None) is not None:
         return Started(reference, tuple(sorted(base.tensors)), tuple(sorted(network.state_dict())))
     theirs = _renamed(network, base)
-    ours = network.state_dict()
+    fresh = tuple(name for name in network.state_dict() if name.startswith("output."))
+    ours = {name: tensor for name, tensor in network.state_dict().items() if name not in fresh}
     for name, tensor in ours.items():
         if name not in theirs or tensor.shape[1:] != theirs[name].shape[1:]:
             raise Unsupported(
@@ -109,7 +119,7 @@ def start_from_public(family: Family, reference: str, modality: Modality) -> Sta
             )
         # Rows beyond the tokenizer's are nobody's tokens.
         tensor.copy_(theirs[name][: len(tensor)])
-    return Started(reference, tuple(sorted(ours)), (), tuple(sorted(theirs.keys() - ours.keys())))
+    return Started(reference, tuple(sorted(ours)), fresh, tuple(sorted(theirs.keys() - ours.keys())))
 
 
 def open_public(reference: str) -> Model:
@@ -118,6 +128,9 @@ def open_public(reference: str) -> Model:
     Raises:
         RequestError, RunFailed: as for `miaobi.pretrained.open_base`.
     """
+    kind = kind_for(None, reference)
+    if kind is not Kind.CAUSAL:
+        return open_reader(reference, kind, adopt, start_from_public)
     base = open_base(reference, Kind.CAUSAL)
     # Beside the text stand a begin and an end.
     longest = LONGEST if base.context is None else min(LONGEST, base.context - 2)
@@ -138,29 +151,29 @@ def open_public(reference: str) -> Model:
     options = {**recipe.model.options, "template": template}
     recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"options": options})})
     family = construct(recipe, text.spec, {}, {})
-    start_from_public(family, reference, text)
+    start_from_public(family, reference, {"target": text})
     family.precision = torch.bfloat16 if fast_bfloat16() else torch.float32
     info = {"base": base.reference, "sha256": base.sha256, "licence": base.files.licence}
     return Model(family.eval(), text, info=info)
 
 
-def _kind(family: str) -> Kind:
-    found = families.find(family)
-    if issubclass(found, Autoregressive) and plugin_name(family) != "seq2seq":
-        return Kind.CAUSAL
-    raise Unsupported(
-        f"the family {family} cannot start from a public model",
-        allowed="autoregressive and families like it",
-        cure="choose one of those",
-    )
+def _cut(modality: Plugin, base: Base) -> Plugin:
+    """A text's section with the model's tokenizer, unless it names one."""
+    if plugin_name(modality) != "text" or "tokenizer" in plugin_options(modality):
+        return modality
+    return {"name": "text", **plugin_options(modality), "tokenizer": base.reference}
 
 
-def _kind_of(family: Family) -> Kind:
-    return _kind(type(family).__module__.rpartition(".")[2])
+def _told(section: ConditionSettings, base: Base) -> ConditionSettings:
+    if section.view is not None:
+        return section
+    return section.model_copy(update={"modality": _cut(section.modality, base)})
 
 
 def _network_section(base: Base, given: Mapping[str, Any]) -> dict[str, Any]:
     """The network that the public model is, or goes into."""
+    if base.kind is not Kind.CAUSAL:
+        return reader_section(base, given)
     said = dict(given)
     name = said.pop("name", None)
     shape = shape_of(base.config)
@@ -180,7 +193,7 @@ def _network_section(base: Base, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(network: Network, base: Base) -> dict[str, torch.Tensor]:
-    if isinstance(network, PretrainedDecoder):
+    if isinstance(network, PretrainedDecoder | Held):
         return {f"trained.{name}": tensor for name, tensor in base.tensors.items()}
     return weights_of(base.tensors)
 

@@ -53,7 +53,7 @@ def start_from(family: Family, reference: str, modalities: Mapping[str, Modality
         RunFolderError: no model there.
     """
     if pretrained.is_public(reference):
-        return start_from_public(family, reference, modalities["target"])
+        return start_from_public(family, reference, modalities)
     return take_weights(family, _model(reference, "model.start"), reference, modalities)
 
 

@@ -104,6 +104,13 @@ def model_of(base: Base) -> Any:
     return model.eval().requires_grad_(False)
 
 
+def is_causal(config: Any) -> bool:
+    """Whether positions of a model that encodes see those before them only."""
+    transformers = _transformers()
+    known = [getattr(transformers, kind.value)._model_mapping for kind in (Kind.MASKED, Kind.CAUSAL)]
+    return type(config) not in known[0] and type(config) in known[1]
+
+
 def read_config(described: Mapping[str, Any]) -> Any:
     """Transformers' configuration from plain JSON.
 

@@ -71,7 +71,7 @@ class Foreign(nn.Module):
         return self.prefill(tokens[:, None], torch.ones_like(cache.lengths), cache)
 
     def extend(self, embedded: Tensor, real: Tensor, cache: ForeignCache) -> Tensor:
-        """Run ``embedded [B, L, D]``, whose ``real [B, L]`` positions count, after what ``cache`` holds, and keep it."""
+        """Run ``embedded [B, L, D]``, of which ``real [B, L]`` counts, after what ``cache`` holds, and keep it."""
         before = cache.real.shape[1]
         cache.real = torch.cat([cache.real, real], 1)
         length = real.shape[1]

@@ -162,6 +162,8 @@ def test_a_whole_model_has_every_parameter_under_its_own_name(tmp_path):
     assert made.base is None
     names = {name.removeprefix("trained.") for name in made.state_dict()}
     assert names == {name for name, _ in public.model("bert").named_parameters()}
+    made.load_state_dict({f"trained.{name}": base.base.tensors[name] for name in names})
+    torch.testing.assert_close(call(made), call(base))
     call(made.train()).square().mean().backward()
     idle = [name for name, p in made.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert idle == []

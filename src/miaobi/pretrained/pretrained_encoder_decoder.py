@@ -151,7 +151,7 @@ class PretrainedEncoderDecoder(Held, ReadingNetwork):
             values += [before, field.values, after]
             masks += [present[:, None].expand_as(before), inside, present[:, None].expand_as(after)]
         real = torch.cat(masks, 1)
-        order = (~real).to(torch.uint8).argsort(1, stable=True)[:, : int(real.sum(1).max())]
+        order = (~real).to(torch.uint8).argsort(dim=1, stable=True)[:, : int(real.sum(1).max())]
         return torch.cat(values, 1).gather(1, order), real.gather(1, order)
 
     @property

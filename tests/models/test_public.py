@@ -12,20 +12,9 @@ from miaobi.models.public import adopt
 from miaobi.models.weights import read_tensors
 from tests.support import public
 from tests.support.killing import assert_identical
+from tests.support.runs import SMALL, interrupted_and_resumed
 from tests.support.worlds import write_lines
 
-TRAIN = {
-    "steps": 6,
-    "batch_size": 6,
-    "learning_rate": 1e-2,
-    "evaluate_every": 3,
-    "checkpoint_every": 2,
-    "sample_every": 100,
-    "threads": 1,
-    "precision": "float32",
-    "ema": None,
-    "tracking": [],
-}
 ADAPTERS = {
     "lora": {"name": "lora", "rank": 2, "dropout": 0.1},
     "prompt": {"name": "prompt", "tokens": 3},
@@ -52,21 +41,8 @@ def recipe(place, kind="llama", *, adapter=None, options=None, prompt=None, trai
             "condition": {"title": {"modality": "text"}} if condition else {},
         },
         "model": section,
-        "train": {**TRAIN, **(train or {})},
+        "train": {**SMALL, **(train or {})},
     }
-
-
-class Stopped(Exception):
-    """Raised in the midst of a run."""
-
-
-def interrupted_and_resumed(said, run):
-    def stop(look):
-        raise Stopped
-
-    with pytest.raises(Stopped):
-        training.train(said, run=run, progress=False, watch=stop)
-    training.train(said, run=run, resume=True, progress=False)
 
 
 def test_the_model_decides_tokenizer_network_and_revision(tmp_path):

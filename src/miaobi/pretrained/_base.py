@@ -135,7 +135,8 @@ def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
             f"transformers does not know this model: {error}", given=files.reference, cure="update transformers"
         ) from None
     loader = getattr(transformers, kind.value)
-    if type(config) not in loader._model_mapping:
+    both_sides = kind in (Kind.MASKED, Kind.ENCODING) and getattr(config, "is_encoder_decoder", False)
+    if type(config) not in loader._model_mapping or both_sides:
         raise Unsupported(
             f"the model is none that {_PURPOSE[kind]}",
             given=f"{config.model_type} ({files.reference})",

@@ -73,7 +73,7 @@ class PretrainedEncoderDecoder(Held, ReadingNetwork):
         else:
             trained = {} if config.adapter is None else add_lora(model, config.adapter, words.weight)
         self.hold(model, base, {shown_name(name): parameter for name, parameter in trained.items()})
-        self.scale = model.config.d_model**-0.5 if getattr(model.config, "scale_decoder_outputs", False) else 1.0
+        self.scale = model.config.d_model**-0.5 if _is_scaled(model.config) else 1.0
 
     @property
     def head(self) -> Tensor:
@@ -160,6 +160,13 @@ class PretrainedEncoderDecoder(Held, ReadingNetwork):
         if self.config.before or self.config.after:
             return self.config.before, self.config.after
         return (), (self.inner.config.pad_token_id or 0,)
+
+
+def _is_scaled(config: Any) -> bool:
+    """Whether hidden states are scaled before they meet embeddings that are shared: T5 and some of its kind."""
+    if config.model_type in ("umt5", "switch_transformers"):
+        return bool(config.tie_word_embeddings)
+    return bool(getattr(config, "scale_decoder_outputs", False))
 
 
 def longest_of(config: Any) -> int | None:

@@ -57,7 +57,8 @@ def test_nothing_is_unpickled(path: Path) -> None:
 
 
 def test_the_public_face_is_pinned() -> None:
-    assert miaobi.__all__ == ["Recipe", "compare", "evaluate", "generate", "load", "train", "tune"]
+    named = ["Chat", "Recipe", "compare", "evaluate", "export", "generate", "load", "promote", "train", "tune"]
+    assert miaobi.__all__ == named
     assert all(callable(getattr(miaobi, name)) for name in miaobi.__all__)
     assert set(miaobi.__all__) <= set(dir(miaobi))
 

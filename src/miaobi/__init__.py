@@ -15,22 +15,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from miaobi.evaluation import evaluate as evaluate
+    from miaobi.export import export as export
+    from miaobi.generation import Chat as Chat
     from miaobi.generation import generate as generate
     from miaobi.models import load as load
     from miaobi.recipe import Recipe as Recipe
     from miaobi.training import train as train
     from miaobi.training.comparison import compare as compare
+    from miaobi.training.continual import promote as promote
     from miaobi.training.tuning import tune as tune
 
-__all__ = ["Recipe", "compare", "evaluate", "generate", "load", "train", "tune"]
+__all__ = ["Chat", "Recipe", "compare", "evaluate", "export", "generate", "load", "promote", "train", "tune"]
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Chat": "miaobi.generation",
     "Recipe": "miaobi.recipe",
     "compare": "miaobi.training.comparison",
     "evaluate": "miaobi.evaluation",
+    "export": "miaobi.export",
     "generate": "miaobi.generation",
     "load": "miaobi.models",
+    "promote": "miaobi.training.continual",
     "train": "miaobi.training",
     "tune": "miaobi.training.tuning",
 }

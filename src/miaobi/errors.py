@@ -13,7 +13,9 @@
     └── RunFailed               the work itself failed (exit status 1)
         ├── Diverged            NaN or infinity after every rollback
         ├── SaveFailed          a checkpoint or model could not be written
+        ├── ExportFailed        what was exported does not compute what the model does
         ├── FetchFailed         a registry or hub could not be reached, or a checksum differs
+        ├── HeldBack            a refreshed model that did not pass its gates; nothing was changed
         └── CorruptFile         a saved file is cut short or altered
 
 Every message says what was wrong, what was given, what is allowed and what to do.
@@ -153,8 +155,16 @@ class SaveFailed(RunFailed):
     """A checkpoint or model could not be written; what was saved before is intact."""
 
 
+class ExportFailed(RunFailed):
+    """What was exported does not compute what the model does; it was removed."""
+
+
 class FetchFailed(RunFailed):
     """A registry or hub could not be reached, or what it sent has another checksum."""
+
+
+class HeldBack(RunFailed):
+    """A refreshed model that did not pass its gates; the model in use is as before."""
 
 
 class CorruptFile(RunFailed):

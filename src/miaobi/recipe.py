@@ -51,6 +51,12 @@ class ConditionSettings(Settings):
     view: Plugin | None = Value(None, description="a view of the target instead of a column, e.g. downscale")
 
 
+class ExtraSettings(Settings):
+    """What an item brings besides its conditions; see `DataSettings.extra`."""
+
+    column: str | None = Value(None, description="the source's column; default: the extra's own name")
+
+
 class Cleaning(Settings):
     """What is thrown away before the split; every removal is reported."""
 
@@ -69,6 +75,10 @@ class DataSettings(Settings):
     )
     content: str | None = Value(None, description="the column of the target; default: the first that fits the modality")
     condition: dict[str, ConditionSettings] = {}
+    extra: dict[Literal["rejected", "desirable"], ExtraSettings] = Value(
+        {},
+        description="rejected: what the target is preferred to, of its modality; desirable: whether it is, a boolean",
+    )
     split: Split = Split()
     clean: Cleaning = Cleaning()
     augment: dict[str, Any] = Value({}, description="the modality's own augmentation options")
@@ -82,6 +92,16 @@ class DataSettings(Settings):
             return {name: {} for name in value}
         if isinstance(value, Mapping):
             return {k: {"modality": v} if isinstance(v, str) else (v or {}) for k, v in value.items()}
+        return value
+
+    @field_validator("extra", mode="before")
+    @classmethod
+    def _short_extras(cls, value: Any) -> Any:
+        """``{desirable: label}`` is short for ``{desirable: {column: label}}``; a list takes the defaults."""
+        if isinstance(value, list):
+            return {name: {} for name in value}
+        if isinstance(value, Mapping):
+            return {k: {"column": v} if isinstance(v, str) else (v or {}) for k, v in value.items()}
         return value
 
     @field_validator("condition")
@@ -193,6 +213,29 @@ class EvaluateSettings(Settings):
     options: dict[str, dict[str, Any]] = Value({}, description="{GROUP: a metric's own Config}")
 
 
+class RefreshSettings(Settings):
+    """How a trained model is refreshed with new data, and what the refreshed one has to show before it is promoted."""
+
+    parent: str | None = Value(None, description="version:NNNN, the model that is refreshed; miaobi writes it")
+    replay: Share = Value(0.5, description="share of an epoch's items that are old ones")
+    distil: float = Value(0.0, ge=0, le=100, description="weight of staying near the old model on old items")
+    steps: Positive | None = Value(None, description="of the refresh; default: train.steps")
+    learning_rate: float | None = Value(None, gt=0, le=10, description="of the refresh; default: train.learning_rate")
+    metric: str | None = Value(None, description="group whose first figure the gates read; default: the family's own")
+    gain: float = Value(
+        0.0, ge=0, le=1, description="share of the old model's figure by which new data has to improve, beyond noise"
+    )
+    forget: float = Value(
+        0.02, gt=0, le=1, description="share of the old model's figure by which old data may worsen, noise included"
+    )
+
+    @model_validator(mode="after")
+    def _distils_something(self) -> RefreshSettings:
+        if self.distil and not self.replay:
+            raise ValueError("distil works on replayed items: set replay above 0, or distil to 0")
+        return self
+
+
 class Recipe(Settings):
     """A whole run. Only ``modality``, ``data`` and ``model.family`` are required."""
 
@@ -201,6 +244,7 @@ class Recipe(Settings):
     model: ModelSettings
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
+    refresh: RefreshSettings = RefreshSettings()
     supply: dict[str, str] = Value({}, description="{CONDITION: stage:NAME or run:PATH}: what makes it in generating")
     seed: int = Value(0, ge=0, lt=2**62)
     stages: dict[str, dict[str, Any]] = Value({}, description="{NAME: sections that differ}, run in order")

@@ -18,12 +18,14 @@ from miaobi.errors import DataError, RunFailed, UnknownName
 
 OPTIONS = {
     "demo": ["--quick", "--out", "--json"],
-    "train": ["--set", "--run", "--resume", "--json"],
+    "train": ["--set", "--run", "--resume", "--continue", "--data", "--json"],
     "generate": ["--prompt", "--condition", "--control", "-n", "--seed", "-o", "--json"],
     "evaluate": ["--metric", "--data", "--samples", "--seed", "--json"],
     "rate": ["--task", "--question", "-n", "--raters", "--port", "-o", "--no-browser", "--results", "--json"],
     "tune": ["--trials", "--study", "--set", "--json"],
+    "export": ["--format", "-o", "--option", "--text", "--json"],
     "estimate": ["--set", "--json"],
+    "promote": ["--rollback", "--json"],
     "list": ["--json"],
     "show": ["--json"],
     "doctor": ["--json"],

@@ -86,6 +86,8 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
             family.load_state_dict(fitting, strict=False)
         before[name] = family.shipped()
         if f"stage:{name}" in referred:
+            if modality.name == "text":
+                modality.fit(["some words"])
             done[name] = PartCodec(Model(family.eval(), modality))
         yield one, family, modality
 

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from miaobi.families import _cross_entropy
-from miaobi.families._cross_entropy import head_loss, token_nats
+from miaobi.families._cross_entropy import head_loss, token_divergence, token_nats
 
 
 def inputs():
@@ -51,3 +51,30 @@ def test_no_tokens_make_no_loss():
     hidden, head, targets, weight = inputs()
     total, _ = head_loss(hidden[:0], head, targets[:0], weight[:0])
     assert total == 0
+
+
+@pytest.mark.parametrize("headless", [False, True])
+def test_nats_of_tokens_are_differentiable_a_chunk_at_a_time(headless, monkeypatch):
+    monkeypatch.setattr(_cross_entropy, "CHUNK_ELEMENTS", 30)
+    hidden, head, targets, weight = inputs()
+    logits = hidden @ head.T
+    nats = token_nats(logits, None, targets, banned=4) if headless else token_nats(hidden, head, targets, banned=4)
+    expected = F.cross_entropy(logits.index_fill(1, torch.tensor([4]), float("-inf")), targets, reduction="none")
+    known = targets != 4
+    torch.testing.assert_close(nats[known], expected[known])
+    got = torch.autograd.grad((nats * weight)[known].sum(), (hidden, head), retain_graph=True)
+    wanted = torch.autograd.grad((expected * weight)[known].sum(), (hidden, head))
+    for left, right in zip(got, wanted, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("banned", [None, 4])
+def test_the_divergence_of_two_heads_is_torchs(banned, monkeypatch):
+    monkeypatch.setattr(_cross_entropy, "CHUNK_ELEMENTS", 30)
+    hidden, head, _, _ = inputs()
+    other = torch.randn(20, 9)
+    kept = [token for token in range(9) if token != banned]
+    log_probs, others = ((hidden @ head.T)[:, kept].log_softmax(1), other[:, kept].log_softmax(1))
+    expected = F.kl_div(others, log_probs, reduction="none", log_target=True).sum(1)
+    torch.testing.assert_close(token_divergence((hidden, head), (other, None), banned), expected)
+    assert token_divergence((hidden, head), (hidden, head), banned).abs().max() < 1e-6

@@ -15,7 +15,10 @@ STEPS = 60
 
 
 def write_lines(path: Path, count: int = 400) -> Path:
-    """A JSONL of real English lines, each with its first words (no two lines share them), a class and a number."""
+    """A JSONL of real English lines, each with its first words (no two lines share them), a class and a number.
+
+    Beside each line is the same in capitals; and one of the two, with whether it is the real one.
+    """
     from pydoc_data.topics import topics
 
     lines: Iterator[dict[str, Any]] = (
@@ -32,6 +35,10 @@ def write_lines(path: Path, count: int = 400) -> Path:
     seen: dict[str, dict[str, Any]] = {}
     for line in lines:
         seen.setdefault(line["title"], line)
+    for index, line in enumerate(seen.values()):
+        line["shouted"] = line["text"].upper()
+        line["real"] = index % 2 == 0
+        line["either"] = line["text" if line["real"] else "shouted"]
     path.write_text("\n".join(json.dumps(line) for line in islice(seen.values(), count)))
     return path
 
@@ -82,6 +89,12 @@ def image_sections(folder: Path) -> dict[str, Any]:
 REFUSED = {"ngram": "title", "dictionary": "kind"}
 """The condition that a family does not take, which its own test checks: one counts by label, one pairs two texts."""
 
+PREFERENCES: dict[str, dict[str, Any]] = {
+    "dpo": {"extra": {"rejected": "shouted"}},
+    "kto": {"content": "either", "extra": {"desirable": "real"}},
+}
+"""What a family that learns from preferences is told besides."""
+
 WORLDS = {Form.TOKENS: token_sections, Form.TENSOR: image_sections, Form.LABEL: label_sections}
 
 
@@ -96,6 +109,7 @@ def recipe(name: str, form: Form, folder: Path, **train: Any) -> dict[str, Any]:
     sections = (number_sections if name == "regressor" else WORLDS[form])(folder)
     kind = families.find(name)
     sections["data"]["condition"].pop(REFUSED.get(name), None)
+    sections["data"] |= PREFERENCES.get(name, {})
     settings = {
         "steps": STEPS,
         "batch_size": 16,

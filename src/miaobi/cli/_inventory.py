@@ -22,6 +22,7 @@ PACKAGES = {
     "solvers": ("miaobi.sampling.solvers", "Solver"),
     "metrics": ("miaobi.evaluation.metrics", "Metric"),
     "extractors": ("miaobi.evaluation.extractors", "Extractor"),
+    "export": ("miaobi.export", "Format"),
     "catalog": ("miaobi.data.catalog", "Catalog"),
 }
 KINDS = (*PACKAGES, "recipes")

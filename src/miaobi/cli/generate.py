@@ -12,7 +12,10 @@ from miaobi.cli._shared import Json, Seed, answering, pairs, values
 
 
 def command(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A run folder or a model folder.")],
+    model: Annotated[
+        str,
+        typer.Argument(metavar="MODEL", help="A run folder, a model folder, starter:NAME, hub:ID, or a .gguf file."),
+    ],
     prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="How the item begins.")] = None,
     condition: Annotated[
         list[str] | None, typer.Option("--condition", metavar="K=V", help="A condition's value; may be repeated.")

@@ -66,6 +66,10 @@ def _understand(answer: Answer, run: str, out: Path | None, **options: Any) -> N
 def _found(name: str) -> list[dict[str, Any]]:
     from miaobi.recipe import shipped
 
+    if (Path(name) / "lineage.json").is_file():
+        from miaobi.training.continual.listing import described
+
+        return [described(Path(name))]
     found = [_plugin(kind, known) for kind in inventory.PACKAGES if (known := _match(kind, name))]
     if name in shipped():
         found.append(_recipe(name))

@@ -133,6 +133,7 @@ class ItemDataset(Dataset):
         conditions: the conditions'.
         specs: the conditions' specs.
         views: conditions that are computed from the target.
+        extras: the modalities of what else items bring.
     """
 
     def __init__(
@@ -143,12 +144,14 @@ class ItemDataset(Dataset):
         conditions: Mapping[str, Modality],
         specs: Mapping[str, Spec],
         views: Mapping[str, Viewed] | None = None,
+        extras: Mapping[str, Modality] | None = None,
     ) -> None:
         self.part = part
         self._shelf = Shelf(path)
         self.modality = modality
         self._conditions = dict(conditions)
         self._views = dict(views or {})
+        self._extras = dict(extras or {})
         self._specs = dict(specs)
         described = json.loads(self._shelf.metadata[b"layouts"])
         self._layouts = {name: Layout.from_json(layout) for name, layout in described.items()}
@@ -165,7 +168,8 @@ class ItemDataset(Dataset):
         target = self.modality.collate(arrays)
         for name, view in self._views.items():
             conditions[name] = view.taken(target, derive(ids, f"view:{name}", epoch))
-        return Batch(target, conditions=conditions, ids=ids)
+        extra = {name: other.collate(self._arrays(f"extra.{name}", rows)) for name, other in self._extras.items()}
+        return Batch(target, conditions=conditions, extra=extra, ids=ids)
 
     def sizes(self) -> np.ndarray | None:
         columns = [name for name, layout in self._layouts.items() if layout.shape is None]

@@ -179,12 +179,19 @@ class _NearSearch:
 
 
 def _join_sides(staged: Staged, kept: np.ndarray, groups: Groups) -> None:
-    """Join kept rows that share what identifies them, or the group column's value."""
-    for side in (*staged.sides.values(), staged.groups):
-        for run in _runs(side[kept]):
-            if side[kept[run[0]]]:
-                for place in run[1:]:
-                    groups.join(int(kept[run[0]]), int(kept[place]))
+    """Join kept rows that share what identifies them, or the group column's value.
+
+    One row's target may be what another's is preferred to, so those two columns are looked at together.
+    """
+    answers = [name for name in staged.sides if name in ("target", "extra.rejected")]
+    alone = [side for name, side in staged.sides.items() if name not in answers]
+    for sides in ([staged.sides[name] for name in answers], *([side] for side in (*alone, staged.groups))):
+        values = np.concatenate([side[kept] for side in sides]) if sides else kept[:0]
+        for run in _runs(values):
+            if values[run[0]]:
+                rows = kept[run % len(kept)].tolist()
+                for row in rows[1:]:
+                    groups.join(rows[0], row)
 
 
 def _runs(values: np.ndarray) -> Iterator[np.ndarray]:

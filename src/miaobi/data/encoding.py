@@ -49,10 +49,10 @@ class _Joined:
 
 
 def fit(plan: Plan, survey: Survey) -> None:
-    """Fit the modalities on training items; a shared tokenizer sees the conditions that share it too."""
+    """Fit the modalities on training items; a shared tokenizer sees all that it will cut, the rejected too."""
     train = survey.parts() == PARTS.index("train")
-    columns = ["target", *(f"condition.{name}" for name in plan.shared)]
-    plan.modality.fit(_Joined(*(StagedItems(survey.staged, plan.modality, column, train) for column in columns)))
+    columns = [StagedItems(survey.staged, plan.modality, column, train) for column in plan.fitted_on]
+    plan.modality.fit(_Joined(*columns))
     for name, condition in plan.conditions.items():
         if condition is not plan.modality:
             condition.fit(StagedItems(survey.staged, condition, f"condition.{name}", train))
@@ -74,8 +74,7 @@ class Encoder:
         self._plan = plan
         self._survey = survey
         self._folder = folder
-        self._modalities = {"target": plan.modality}
-        self._modalities |= {f"condition.{name}": condition for name, condition in plan.conditions.items()}
+        self._modalities = plan.columns
         self._layouts = {name: self._layout(name, modality) for name, modality in self._modalities.items()}
         self._longest = dict.fromkeys(self._modalities, 1)
         self._ids: dict[str, list[int]] = {part: [] for part in PARTS}
@@ -168,13 +167,12 @@ class Encoder:
 
 
 def describe_sample(plan: Plan, survey: Survey, count: int = 1000) -> Mapping[str, Any]:
-    """`Modality.describe` of the target and of each condition, on at most ``count`` kept items spread evenly."""
+    """`Modality.describe` of each stored column, on at most ``count`` kept items spread evenly."""
     kept = survey.duplicates.kept
     chosen = kept[np.unique(np.linspace(0, len(kept) - 1, min(count, len(kept))).astype(np.int64))]
     mask = np.zeros(len(survey.staged), dtype=bool)
     mask[chosen] = True
-    columns = {"target": plan.modality} | {f"condition.{name}": other for name, other in plan.conditions.items()}
     return {
         name: modality.describe(list(StagedItems(survey.staged, modality, name, mask)))
-        for name, modality in columns.items()
+        for name, modality in plan.columns.items()
     }

@@ -187,10 +187,11 @@ def join(batches: list[Batch]) -> Batch:
     """Batches of the same data set as one; tokens are padded to the longest."""
     if len(batches) == 1:
         return batches[0]
-    names = batches[0].conditions
+    first = batches[0]
     return Batch(
         join_fields([batch.target for batch in batches]),
-        conditions={name: join_fields([batch.conditions[name] for batch in batches]) for name in names},
+        conditions={name: join_fields([batch.conditions[name] for batch in batches]) for name in first.conditions},
+        extra={name: join_fields([batch.extra[name] for batch in batches]) for name in first.extra},
         ids=torch.cat([batch.ids for batch in batches]),
     )
 

@@ -11,7 +11,7 @@ from miaobi import modalities
 from miaobi.data.roles import Roles, assign, holds_text, split_of
 from miaobi.data.sources import Source, open_source
 from miaobi.errors import InvalidRecipe, UnknownName, Unsupported
-from miaobi.modalities import Codec, Modality, Represented, Viewed, views
+from miaobi.modalities import Codec, Modality, Represented, Truth, Viewed, views
 from miaobi.recipe import ConditionSettings, DataSettings, Plugin, Split, plugin_name, plugin_options
 from miaobi.types import Form
 
@@ -26,6 +26,7 @@ class Plan:
     Attributes:
         conditions: those that are stored; the target's own modality object where the tokenizer is shared.
         views: those that are computed from the target.
+        extras: what else an item brings; the target's own modality object for what the target is preferred to.
     """
 
     settings: DataSettings
@@ -33,13 +34,15 @@ class Plan:
     modality: Modality
     conditions: dict[str, Modality]
     views: dict[str, Viewed]
+    extras: dict[str, Modality]
     roles: Roles
     split: Split
 
     @property
     def columns(self) -> dict[str, Modality]:
-        """The modality of each stored column: ``target``, ``condition.NAME``."""
-        return {"target": self.modality} | {f"condition.{name}": other for name, other in self.conditions.items()}
+        """The modality of each stored column: ``target``, ``condition.NAME``, ``extra.NAME``."""
+        conditions = {f"condition.{name}": other for name, other in self.conditions.items()}
+        return {"target": self.modality} | conditions | {f"extra.{name}": other for name, other in self.extras.items()}
 
     @property
     def subject(self) -> str:
@@ -63,6 +66,11 @@ class Plan:
     def shared(self) -> list[str]:
         """Conditions that use the target's tokenizer."""
         return [name for name, condition in self.conditions.items() if condition is self.modality]
+
+    @property
+    def fitted_on(self) -> list[str]:
+        """The stored columns that the target's modality learns from."""
+        return [name for name, other in self.columns.items() if other is self.modality]
 
 
 def make_plan(
@@ -88,12 +96,19 @@ def make_plan(
     source = open_source(settings.source, cache, extensions=target.extensions, literal=holds_text(target))
     if source.stream and settings.augment:
         raise InvalidRecipe("a stream cannot be augmented", given=settings.augment, cure="remove data.augment")
+    if settings.extra and settings.augment:
+        raise InvalidRecipe(
+            "data.augment varies the target, and what was said of it (data.extra) is of it as it is",
+            given=settings.augment,
+            cure="remove data.augment",
+        )
     target.check_augment(settings.augment)
     split = split_of(source, settings)
     seen = {name: other for name, other in conditions.items() if isinstance(other, Viewed)}
     stored = {name: other for name, other in conditions.items() if name not in seen}
     roles = assign(source, settings, split, target, stored)
-    return Plan(settings, source, target, stored, seen, roles, split)
+    extras: dict[str, Modality] = {name: target if name == "rejected" else Truth() for name in settings.extra}
+    return Plan(settings, source, target, stored, seen, extras, roles, split)
 
 
 def _create(modality: Plugin, settings: DataSettings, parts: Parts) -> Fitted:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from miaobi.data.cache import Cache, code_version, folder_digest, represented_code
 from miaobi.data.catalog import cache_folder
 from miaobi.data.dataset import Dataset, ItemDataset
@@ -38,6 +40,7 @@ class Prepared:
         source: as the recipe names it.
         licence: of the source, where it is known.
         parts: the frozen models that it was prepared with.
+        replayed: ``[R]`` int64 ids of training items that are an earlier model's; ``None`` where there is none.
     """
 
     modality: Modality
@@ -52,6 +55,7 @@ class Prepared:
     source: str
     licence: str | None
     parts: Parts = field(default_factory=dict)
+    replayed: Tensor | None = None
 
     def part(self, name: str) -> Dataset:
         """A part by name; validation in place of an empty test part, which ``Dataset.part`` then says.
@@ -205,7 +209,7 @@ def _open_part(folder: Path, part: str, manifest: Mapping[str, Any], plan: Plan,
     if plan.source.stream:
         context = Spec.from_json(manifest["target"]).max_length - 1
         return WindowDataset(path, part, plan.modality, context, manifest["seeds"][part])
-    return ItemDataset(path, part, plan.modality, plan.conditions, specs, plan.views)
+    return ItemDataset(path, part, plan.modality, plan.conditions, specs, plan.views, plan.extras)
 
 
 def _state(plan: Plan, store: Cache) -> str:

@@ -67,9 +67,9 @@ class Staged:
     """What was read: items packed in an Arrow file, and columns of numbers about them.
 
     Attributes:
-        shelf: columns ``where``, ``target`` and ``condition.NAME`` (packed items).
+        shelf: columns ``where``, ``target``, ``condition.NAME`` and ``extra.NAME`` (packed items).
         subject: the column that items are known by; ``lengths``, ``bands`` and ``bytes`` are of it.
-        ids: ``[N]`` int64 content ids of target and conditions together.
+        ids: ``[N]`` int64 content ids of target, conditions and extras together.
         sides: ``[N]`` int64 content ids of the subject, and of each column that identifies, 0 where absent.
         groups: ``[N]`` int64 ids of the group column's values, 0 where there is none.
         given: ``[N]`` int8 part by the split column: 0 train, 1 validation, 2 test.
@@ -110,7 +110,7 @@ class Reader:
         self._source = plan.source
         self._roles = plan.roles
         self._modality = plan.modality
-        self._conditions = plan.conditions
+        self._conditions, self._extras, self._columns = plan.conditions, plan.extras, tuple(plan.columns)
         self._cleaning = plan.settings.clean
         self._compares = plan.compares
         self._unreadable, self._too_short, self._too_long = Removed(), Removed(), Removed()
@@ -130,7 +130,7 @@ class Reader:
         Raises:
             DataError: no readable item, or more unreadable ones than ``clean.max_unreadable``.
         """
-        names = ["where", "target", *(f"condition.{name}" for name in self._conditions)]
+        names = ["where", *self._columns]
         schema = pa.schema([(name, pa.string() if name == "where" else pa.binary()) for name in names])
         with ShelfWriter(path, schema) as writer:
             for record in self._source.records(self._roles.columns):
@@ -146,13 +146,14 @@ class Reader:
             return
         try:
             item = self._read(self._modality, self._roles.target, record)
-            others = {name: self._read_condition(name, record) for name in self._conditions}
+            packed = self._modality.pack(item)
+            others = {f"condition.{name}": self._read_condition(name, record) for name in self._conditions}
+            others |= {f"extra.{name}": self._read_extra(name, record, packed) for name in self._extras}
             given = self._part(record)
         except UnreadableItem as error:
             self._unreadable.add(record.where, error.message)
             return
-        packed = self._modality.pack(item)
-        columns = {"target": packed} | {f"condition.{name}": other for name, other in others.items()}
+        columns = {"target": packed} | others
         subject = item
         if self._subject != "target":
             told = columns[self._subject]
@@ -189,6 +190,14 @@ class Reader:
             return None
         modality = self._conditions[name]
         return modality.pack(self._read(modality, column, record))
+
+    def _read_extra(self, name: str, record: Record, target: bytes) -> bytes:
+        """The packed extra, which every item has; it is not the target again."""
+        modality, column = self._extras[name], self._roles.extras[name]
+        packed = modality.pack(self._read(modality, column, record))
+        if modality is self._modality and packed == target:
+            raise UnreadableItem(f"the columns {self._roles.target} and {column} are equal, so neither is preferred")
+        return packed
 
     def _part(self, record: Record) -> int:
         if self._roles.split is None:

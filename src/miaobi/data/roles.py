@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from miaobi.data.sources import Problem, Source, use_files
 from miaobi.errors import DataError, InvalidRecipe, UnreadableItem
@@ -20,6 +20,7 @@ class Roles:
 
     target: str
     conditions: dict[str, str]
+    extras: dict[str, str] = field(default_factory=dict)
     group: str | None = None
     split: str | None = None
 
@@ -27,7 +28,7 @@ class Roles:
     def columns(self) -> list[str]:
         """Every column in use, once."""
         extra = [name for name in (self.group, self.split) if name is not None]
-        return list(dict.fromkeys([self.target, *self.conditions.values(), *extra]))
+        return list(dict.fromkeys([self.target, *self.conditions.values(), *self.extras.values(), *extra]))
 
 
 def holds_text(modality: Modality) -> bool:
@@ -55,20 +56,24 @@ def assign(
 
     Raises:
         DataError: a column that is not there, with the nearest matches; or none that fits the modality.
-        InvalidRecipe: a stream with conditions.
+        InvalidRecipe: a stream with conditions or extras.
     """
-    if source.stream and settings.condition:
+    if source.stream and (settings.condition or settings.extra):
         raise InvalidRecipe(
-            "a single text has no conditions", given=list(settings.condition), cure="use a table with a column for each"
+            "a single text has no conditions or extras",
+            given=[*settings.condition, *settings.extra],
+            cure="use a table with a column for each",
         )
+    extras: dict[str, str] = {name: section.column or name for name, section in settings.extra.items()}
     columns = {name: settings.condition[name].column or name for name in conditions}
     given = "split" if split.by == "given" else None
-    taken = [*columns.values(), *(name for name in (split.group, given) if name)]
+    taken = [*columns.values(), *extras.values(), *(name for name in (split.group, given) if name)]
     source.check_columns([*taken, *([settings.content] if settings.content else [])])
     files = [columns[name] for name, condition in conditions.items() if not holds_text(condition)]
     target = settings.content or source.content or _fitting_column(source, modality, taken)
-    use_files(source, [*files, *([] if holds_text(modality) else [target])])
-    return Roles(target, columns, split.group, given)
+    named = [target, *([extras["rejected"]] if "rejected" in extras else [])]
+    use_files(source, [*files, *([] if holds_text(modality) else named)])
+    return Roles(target, columns, extras, split.group, given)
 
 
 def _fitting_column(source: Source, modality: Modality, taken: Sequence[str]) -> str:

@@ -75,8 +75,16 @@ class Family(nn.Module, ABC):
     fills_any_length: ClassVar[bool] = False
     """Whether editing puts any number of tokens in place of those that a mask marks."""
     default_steps: ClassVar[int] = 2000
+    extras: ClassVar[tuple[str, ...]] = ()
+    """What every item has to bring besides target and conditions, by the names of ``data.extra``."""
+    own_parts: ClassVar[Mapping[str, str]] = {}
+    """Parts that it needs, and what they are where ``model.parts`` does not say."""
+    keeps_tokens: ClassVar[bool] = False
+    """Whether a run that starts from a model goes on with that model's fitted modalities, not with its own."""
     evaluation_only: ClassVar[frozenset[str]] = frozenset()
     """Options that change what the model scores and not the model: no search may choose them."""
+    learns: ClassVar[bool] = True
+    """Whether training changes what it says; false where a model that is trained already is shown examples at most."""
     costly_likelihood: ClassVar[bool] = False
     """Whether a likelihood takes many evaluations an item, so that it is measured only where it is named."""
     betas: ClassVar[tuple[float, float]] = (0.9, 0.95)
@@ -161,6 +169,12 @@ class Family(nn.Module, ABC):
         return replace(batch, conditions=kept)
 
     @property
+    def size(self) -> int:
+        """Numbers that it computes with: its own, and those of public models that its networks refer to."""
+        borrowed = sum(one.borrowed for one in self.children() if isinstance(one, Network))
+        return borrowed + sum(parameter.numel() for parameter in self.parameters())
+
+    @property
     def device(self) -> Any:
         """Where the parameters and buffers are."""
         tensor = next(chain[Tensor](self.parameters(), self.buffers()), None)
@@ -171,9 +185,9 @@ class Frozen:
     """Parts, kept out of ``nn.Module``'s sight so that they never enter an optimiser, an average or a checkpoint."""
 
     def __init__(self, parts: Mapping[str, Family]) -> None:
-        self._parts = dict(parts)
-        for part in self._parts.values():
-            part.eval().requires_grad_(False)
+        self._parts: dict[str, Family] = {}
+        for name, part in parts.items():
+            self.add(name, part)
 
     def __getitem__(self, name: str) -> Family:
         if name not in self._parts:
@@ -182,6 +196,10 @@ class Frozen:
 
     def __iter__(self) -> Any:
         return iter(self._parts)
+
+    def add(self, name: str, part: Family) -> None:
+        """Take in another part, frozen from now on."""
+        self._parts[name] = part.eval().requires_grad_(False)
 
 
 @runtime_checkable
@@ -302,6 +320,17 @@ class Counting(Protocol):
 
     def observe(self, batch: Batch) -> None:
         """Count a batch."""
+        ...
+
+
+@runtime_checkable
+class Distilling(Protocol):
+    """Predicts by distributions over a vocabulary, which can be kept near those of another model of its kind."""
+
+    def distributions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Log-probabilities ``[N, V]`` float32 of all that is predicted in the batch, in an order that depends on the
+        batch alone, and their loss weights ``[N]``. Differentiable; no condition is dropped.
+        """
         ...
 
 

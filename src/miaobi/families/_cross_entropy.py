@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 CHUNK_ELEMENTS = 1 << 22
 """Logits of a chunk, in numbers: 16 MiB of float32."""
@@ -41,20 +42,57 @@ def head_loss(
     return total, nats.detach()
 
 
-@torch.no_grad()
 def token_nats(hidden: Tensor, head: Tensor | None, targets: Tensor, banned: int | None = None) -> Tensor:
     """Negative log-likelihoods ``[N]`` float32 of ``targets [N]`` among ``head``, ``banned`` being impossible.
 
-    Without a head, ``hidden`` are logits.
+    Without a head, ``hidden`` are logits. Differentiable; the logits are then made a second time going backward.
     """
-    chunk = max(1, CHUNK_ELEMENTS // (hidden.shape[1] if head is None else head.shape[0]))
-    parts = []
-    for rows, wanted in zip(hidden.split(chunk), targets.split(chunk), strict=True):
-        logits = rows.float() if head is None else F.linear(rows, head.to(rows.dtype)).float()
-        if banned is not None:
-            logits = logits.index_fill(1, torch.tensor([banned], device=logits.device), float("-inf"))
-        parts.append(F.cross_entropy(logits, wanted, reduction="none"))
+    parts = [
+        checkpoint(_chunk_nats, rows, head, wanted, banned, use_reentrant=False, preserve_rng_state=False)
+        if torch.is_grad_enabled()
+        else _chunk_nats(rows, head, wanted, banned)
+        for rows, wanted in zip(hidden.split(_rows(hidden, head)), targets.split(_rows(hidden, head)), strict=True)
+    ]
     return torch.cat(parts) if parts else hidden.new_zeros(0, dtype=torch.float32)
+
+
+@torch.no_grad()
+def token_divergence(
+    one: tuple[Tensor, Tensor | None], other: tuple[Tensor, Tensor | None], banned: int | None = None
+) -> Tensor:
+    """``KL(one || other)`` in nats ``[N]`` float32 of what two models say of the next token.
+
+    Args:
+        one: ``[N, D]`` and a head ``[V, D]``, or logits ``[N, V]`` and ``None``.
+        other: likewise.
+        banned: a token that is impossible in both.
+    """
+    rows = min(_rows(*one), _rows(*other))
+    parts = []
+    for mine, theirs in zip(one[0].split(rows), other[0].split(rows), strict=True):
+        log_probs, others = (
+            _logits(h, head, banned).log_softmax(-1) for h, head in ((mine, one[1]), (theirs, other[1]))
+        )
+        difference = log_probs - others
+        if banned is not None:
+            difference[:, banned] = 0.0
+        parts.append((log_probs.exp() * difference).sum(-1))
+    return torch.cat(parts) if parts else one[0].new_zeros(0, dtype=torch.float32)
+
+
+def _rows(hidden: Tensor, head: Tensor | None) -> int:
+    return max(1, CHUNK_ELEMENTS // (hidden.shape[1] if head is None else head.shape[0]))
+
+
+def _logits(hidden: Tensor, head: Tensor | None, banned: int | None) -> Tensor:
+    logits = hidden.float() if head is None else F.linear(hidden, head.to(hidden.dtype)).float()
+    if banned is None:
+        return logits
+    return logits.index_fill(1, torch.tensor([banned], device=logits.device), float("-inf"))
+
+
+def _chunk_nats(hidden: Tensor, head: Tensor | None, targets: Tensor, banned: int | None) -> Tensor:
+    return F.cross_entropy(_logits(hidden, head, banned), targets, reduction="none")
 
 
 def _logit_loss(logits: Tensor, targets: Tensor, weight: Tensor, smoothing: float) -> tuple[Tensor, Tensor]:

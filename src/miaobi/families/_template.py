@@ -21,7 +21,10 @@ from miaobi.types import Field, Form, Settings, Spec
 class Template(Settings):
     """A template whose words are tokens already; ``miaobi.prompting`` makes it from a text."""
 
+    opening: tuple[int, ...] = Value((), description="tokens that stand first, once")
     pieces: tuple[tuple[int, ...] | str, ...] = Value((), description="tokens, or the name of a condition")
+    between: tuple[int, ...] = Value((), description="tokens between an answer and the next example")
+    answers: tuple[tuple[int, ...], ...] = Value((), description="of a target that is a label: each class's tokens")
     labels: dict[str, tuple[tuple[int, ...], ...]] = Value({}, description="of a label: the tokens of each class")
     end: int | None = Value(None, ge=0, description="the token that ends an item; default: the tokenizer's own")
     context: int | None = Value(None, ge=1, description="the longest sequence that the network was made for")
@@ -44,7 +47,8 @@ class Templated(Layout):
         self.outputs = Output(target.vocabulary, end=self.end, unknown=target.unknown)
         self.vocabulary = target.vocabulary
         self._check()
-        self.span = sum(self._size(piece) for piece in template.pieces) + target.max_length + (self.end is not None)
+        self.opened = (template.opening, *template.pieces) if template.opening else template.pieces
+        self.span = sum(self._size(piece) for piece in self.opened) + target.max_length + (self.end is not None)
         if template.context is not None and self.span > template.context:
             raise Unsupported(
                 "items with their template may be longer than what the model was made for",
@@ -62,7 +66,7 @@ class Templated(Layout):
     def head(self, conditions: Mapping[str, Field], rows: int, device: torch.device) -> Piece:
         self.require_known(conditions)
         like = torch.zeros(rows, 1, dtype=torch.int64, device=device)
-        pieces = [self._told(piece, conditions, like) for piece in self.template.pieces]
+        pieces = [self._told(piece, conditions, like) for piece in self.opened]
         if not pieces:
             return like[:, :0], like[:, :0].bool()
         return self.join(pieces)

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field as Value
 from torch import Tensor
 
@@ -28,6 +30,27 @@ from miaobi.networks import Network, TokenNetwork
 from miaobi.sampling.beam import BeamControls
 from miaobi.sampling.decoding import Engine, Request
 from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a network says of targets, among the tokens that can be drawn.
+
+    Attributes:
+        nats: ``[B]``, the negative log-likelihood of each item.
+        counted: ``[B, L]`` bool: where a token of the target is predicted; ``N`` of them.
+        says: ``[N, D]``, what ``head`` turns into logits; without one, logits ``[N, V]``.
+        head: ``[V, D]``.
+    """
+
+    nats: Tensor
+    counted: Tensor
+    says: Tensor
+    head: Tensor | None
+
+    def bound(self) -> Bound:
+        """The likelihood, which is exact."""
+        return Bound(self.nats, exact=True, predicted=self.counted.sum(1))
 
 
 class Autoregressive(Family):
@@ -95,13 +118,27 @@ class Autoregressive(Family):
     def log_likelihood(self, batch: Batch, *, seeds: Tensor) -> Bound:
         """Exact, without dropout, over what can be drawn: the target's tokens and the end; ``seeds`` are not needed."""
         with evaluating(self.network):
-            hidden, targets, weight = self._predictions(batch)
-        counted, drawn = weight > 0, self.layout.outputs.size
-        found, head = hidden[counted], self._head
-        found, head = (found[:, :drawn], None) if head is None else (found, head[:drawn])
+            return self.scored(batch).bound()
+
+    def distributions(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Of every predicted token, the end among them."""
+        hidden, _, weight = self._predictions(batch)
+        counted = weight > 0
+        logits = hidden[counted] if self._head is None else F.linear(hidden[counted], self._head)
+        return logits.float().log_softmax(-1), weight[counted]
+
+    def scored(self, batch: Batch) -> Scored:
+        """What the network says of a batch's targets, in the mode that it is in; differentiable."""
+        return self._scored(*self._predictions(batch))
+
+    def _scored(self, hidden: Tensor, targets: Tensor, weight: Tensor) -> Scored:
+        """`scored` of `_predictions`."""
+        counted, drawn, head = weight > 0, self.layout.outputs.size, self._head
+        says = hidden[counted]
+        says, head = (says[:, :drawn], None) if head is None else (says, head[:drawn])
         nats = torch.zeros_like(weight)
-        nats[counted] = token_nats(found, head, targets[counted], self.layout.outputs.banned)
-        return Bound((nats * weight).sum(1), exact=True, predicted=counted.sum(1))
+        nats[counted] = token_nats(says, head, targets[counted], self.layout.outputs.banned)
+        return Scored((nats * weight).sum(1), counted, says, head)
 
     def sample(
         self,

@@ -7,10 +7,23 @@ from typing import Any
 from miaobi import plugins
 from miaobi.modalities._base import Item, Modality, Raw
 from miaobi.modalities._represented import EMBEDDINGS, Codec, Represented
+from miaobi.modalities._truth import Truth
 from miaobi.modalities._viewed import Viewed
 from miaobi.recipe import Plugin, plugin_name, plugin_options
 
-__all__ = ["EMBEDDINGS", "Codec", "Item", "Modality", "Raw", "Represented", "Viewed", "create", "find", "names"]
+__all__ = [
+    "EMBEDDINGS",
+    "Codec",
+    "Item",
+    "Modality",
+    "Raw",
+    "Represented",
+    "Truth",
+    "Viewed",
+    "create",
+    "find",
+    "names",
+]
 
 
 def names() -> list[str]:

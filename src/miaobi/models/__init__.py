@@ -7,7 +7,7 @@ from miaobi.models.codec import PartCodec
 from miaobi.models.folder import FORMAT, info_of, load, opened, resolve, save
 from miaobi.models.model import Model
 from miaobi.models.public import adopt
-from miaobi.models.references import open_parts, open_supplies
+from miaobi.models.references import open_parts, open_start, open_supplies
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "load",
     "load_into",
     "open_parts",
+    "open_start",
     "open_supplies",
     "opened",
     "read_tensors",

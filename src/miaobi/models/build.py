@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 
 from miaobi.families import Family
 from miaobi.modalities import Modality
 from miaobi.models.codec import PartCodec
 from miaobi.models.construct import construct
 from miaobi.models.public import worded
-from miaobi.models.references import open_parts, start_from
+from miaobi.models.references import INITIAL, open_parts, start_from
 from miaobi.recipe import Recipe
 from miaobi.types import Spec
 
@@ -42,9 +43,13 @@ def build(
     """
     opened = open_parts(recipe) if parts is None else parts
     recipe = worded(recipe, modalities or {})
-    family = construct(recipe, target, conditions, {name: part.model.family for name, part in opened.items()})
+    given = {name: part.model.family for name, part in opened.items()}
+    family = construct(recipe, target, conditions, given)
     if recipe.model.start is not None:
         started = start_from(family, recipe.model.start, modalities or {})
         if log is not None:
             log(str(started))
+    for name, said in {**type(family).own_parts, **recipe.model.parts}.items():
+        if said == INITIAL and name not in given:
+            family.parts_by_name.add(name, deepcopy(family.shipped()))
     return family

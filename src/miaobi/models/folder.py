@@ -23,6 +23,7 @@ from miaobi.models.codec import PartCodec
 from miaobi.models.construct import describe, rebuild
 from miaobi.models.model import Model
 from miaobi.models.public import open_public
+from miaobi.models.versions import in_use, model_of
 from miaobi.models.weights import load_into, read_tensors, tensors_of, write_tensors
 from miaobi.networks._cpu import fast_bfloat16
 
@@ -106,17 +107,18 @@ def opened(model: Model | Path | str) -> Model:
 
 
 def resolve(source: Path | str) -> Path:
-    """The model folder that a source means.
+    """The model folder that a source means; of a run, that of the version in use.
 
     Raises:
         RunFolderError: nothing there.
+        CorruptFile: the run does not say clearly which version is in use.
         Unsupported: ``starter:`` and ``hub:`` sources.
     """
     text = str(source)
     if text.startswith(("starter:", "hub:")):
         raise Unsupported("a public model has no folder of ours", given=text, allowed="a run folder or a model folder")
     folder = Path(text.removeprefix("run:"))
-    for candidate in (folder, folder / "model"):
+    for candidate in (folder, model_of(folder, in_use(folder))):
         if (candidate / "model.json").is_file():
             return candidate
     raise RunFolderError(

@@ -10,7 +10,6 @@ import torch
 from miaobi import families, modalities, plugins, pretrained
 from miaobi.errors import Unsupported
 from miaobi.families import Family
-from miaobi.families._reading import ReadingFamily
 from miaobi.families.seq2seq import Seq2Seq
 from miaobi.modalities import Modality
 from miaobi.modalities._subwords import Subwords
@@ -24,7 +23,6 @@ from miaobi.pretrained import Base, open_base
 from miaobi.pretrained._base import Kind
 from miaobi.pretrained._held import Held
 from miaobi.pretrained._native import shape_of, weights_of
-from miaobi.pretrained.pretrained_decoder import PretrainedDecoder
 from miaobi.prompting import Prompt, make_template
 from miaobi.recipe import ConditionSettings, Plugin, Recipe, plugin_name, plugin_options
 
@@ -50,7 +48,7 @@ def adopt(recipe: Recipe) -> Recipe:
         told = {name: _told(section, base) for name, section in data.condition.items()}
         data = data.model_copy(update={"condition": told})
     options = {"condition_drop": 0.0, **recipe.model.options}
-    network = _network_section(base, recipe.model.network)
+    network = _network_section(base, recipe.model.network, families.find(recipe.model.family).learns)
     model = recipe.model.model_copy(update={"start": base.reference, "options": options, "network": network})
     return recipe.model_copy(update={"modality": _cut(recipe.modality, base), "data": data, "model": model})
 
@@ -75,8 +73,9 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
         if recipe.model.prompt is None:
             return recipe
         raise Unsupported("model.prompt is for families that write after a prompt", given=recipe.model.family)
-    target = modalities.get("target")
-    tokenizer = None if target is None else target.tokenizer
+    target = modalities["target"]
+    cutting = (one.tokenizer for one in modalities.values())
+    tokenizer = next((one for one in cutting if one is not None), None)
     if not isinstance(tokenizer, Subwords):
         raise Unsupported(
             "a prompt is made of sub-words",
@@ -85,7 +84,8 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
         )
     conditions = {name: other for name, other in modalities.items() if name != "target"}
     context = open_base(start, Kind.CAUSAL).context if public and start is not None else None
-    template = make_template(Prompt.parse(recipe.model.prompt, "model.prompt"), tokenizer, conditions, context)
+    prompt = Prompt.parse(recipe.model.prompt, "model.prompt")
+    template = make_template(prompt, tokenizer, target, conditions, context)
     options = {**recipe.model.options, "template": template.to_json()}
     return recipe.model_copy(update={"model": recipe.model.model_copy(update={"options": options})})
 
@@ -104,7 +104,7 @@ def start_from_public(family: Family, reference: str, modalities: Mapping[str, M
     """
     network = next(one for one in family.children() if isinstance(one, Network))
     base = open_base(reference, kind_for(plugins.name_of(type(family)), reference))
-    _require_tokenizer(base, modalities[family.read if isinstance(family, ReadingFamily) else "target"])
+    _require_tokenizer(base, modalities)
     if getattr(network, "base", None) is not None:
         return Started(reference, tuple(sorted(base.tensors)), tuple(sorted(network.state_dict())))
     theirs = _renamed(network, base)
@@ -170,14 +170,14 @@ def _told(section: ConditionSettings, base: Base) -> ConditionSettings:
     return section.model_copy(update={"modality": _cut(section.modality, base)})
 
 
-def _network_section(base: Base, given: Mapping[str, Any]) -> dict[str, Any]:
-    """The network that the public model is, or goes into."""
+def _network_section(base: Base, given: Mapping[str, Any], learns: bool) -> dict[str, Any]:
+    """The network that the public model is, or goes into; one that is not trained is only referred to."""
     if base.kind is not Kind.CAUSAL:
         return reader_section(base, given)
     said = dict(given)
     name = said.pop("name", None)
     shape = shape_of(base.config)
-    if said.get("adapter") is not None:
+    if said.get("adapter") is not None or not learns:
         return {"name": name or "pretrained_decoder", "base": base.reference, "sha256": base.sha256, **said}
     said.pop("adapter", None)
     if name == "transformer" or (name is None and shape is not None):
@@ -193,16 +193,16 @@ def _network_section(base: Base, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _renamed(network: Network, base: Base) -> dict[str, torch.Tensor]:
-    if isinstance(network, PretrainedDecoder | Held):
+    if isinstance(network, Held):
         return {f"trained.{name}": tensor for name, tensor in base.tensors.items()}
     return weights_of(base.tensors)
 
 
-def _require_tokenizer(base: Base, modality: Modality) -> None:
+def _require_tokenizer(base: Base, given: Mapping[str, Modality]) -> None:
     """Refuse another tokenizer than the model's own: its numbers would mean other words."""
     own = modalities.create({"name": "text", "tokenizer": base.reference, "max_length": 1})
     own.fit(["a"])
-    mine = modality.tokenizer
+    mine = next((one.tokenizer for one in given.values() if one.tokenizer is not None), None)
     if not isinstance(mine, Subwords) or not isinstance(own.tokenizer, Subwords) or not mine.same_as(own.tokenizer):
         raise Unsupported(
             "the tokenizer is not the public model's own, whose numbers stand for other words",

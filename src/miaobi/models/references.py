@@ -16,16 +16,19 @@ from miaobi.models.starting import Started, take_weights
 from miaobi.recipe import Recipe
 
 _RUN = "run:"
+INITIAL = "initial"
+"""A part that is the model itself, as it is at the run's first step."""
 
 
 def open_parts(recipe: Recipe) -> dict[str, PartCodec]:
-    """The model behind each of ``model.parts``, frozen.
+    """The model behind each of ``model.parts``, frozen; those that are ``initial`` come with the family.
 
     Raises:
         Unsupported: another kind of reference than ``run:PATH``.
         RunFolderError: no model there.
     """
-    return {name: PartCodec(_model(said, f"model.parts.{name}")) for name, said in recipe.model.parts.items()}
+    said = {name: one for name, one in recipe.model.parts.items() if one != INITIAL}
+    return {name: PartCodec(_model(one, f"model.parts.{name}")) for name, one in said.items()}
 
 
 def open_supplies(recipe: Recipe) -> dict[str, Model]:
@@ -54,7 +57,17 @@ def start_from(family: Family, reference: str, modalities: Mapping[str, Modality
     """
     if pretrained.is_public(reference):
         return start_from_public(family, reference, modalities)
-    return take_weights(family, _model(reference, "model.start"), reference, modalities)
+    return take_weights(family, open_start(reference), reference, modalities)
+
+
+def open_start(reference: str) -> Model:
+    """The model that ``model.start`` refers to.
+
+    Raises:
+        Unsupported: another kind of reference than ``run:PATH``.
+        RunFolderError: no model there.
+    """
+    return _model(reference, "model.start")
 
 
 def _model(reference: str, where: str) -> Model:

@@ -45,6 +45,11 @@ class Network(nn.Module, ABC):
         self.config = config
         self.source, self.target, self.conditions = source, target, conditions
 
+    @property
+    def borrowed(self) -> int:
+        """Numbers that it computes with and that are not its own: of a public model that it only refers to."""
+        return 0
+
     @classmethod
     @abstractmethod
     def preset(cls, size: Size, source: Spec, target: Spec, conditions: dict[str, Spec]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -27,6 +28,10 @@ _SLOT = re.compile("\ue000(\\d+)\ue001")
 """Where a field stands while a template is rendered: private-use characters, which no template has."""
 
 
+_ANSWER = "\ue002"
+"""Where an answer stands."""
+
+
 class Prompt(Settings):
     """``model.prompt``: what stands around the conditions.
 
@@ -42,16 +47,18 @@ class Prompt(Settings):
         None, description="Jinja: {{ NAME }} is a condition's text; default: the conditions, one a line"
     )
     answer: str = Value("", description="how every answer begins")
+    classes: dict[str, str] = Value({}, description="of a target that is a label: a class in other words than its name")
 
 
 def make_template(
-    prompt: Prompt, tokenizer: Subwords, conditions: Mapping[str, Modality], context: int | None
+    prompt: Prompt, tokenizer: Subwords, target: Modality, conditions: Mapping[str, Modality], context: int | None
 ) -> Template:
     """The tokens of a prompt, with the conditions' places in them.
 
     Args:
         prompt: as the recipe has it.
-        tokenizer: of the target.
+        tokenizer: of every text.
+        target: what is asked for.
         conditions: the fitted modality of each.
         context: the longest sequence that the network was made for.
 
@@ -63,19 +70,24 @@ def make_template(
     for name, modality in conditions.items():
         if modality.form is Form.TENSOR:
             raise Unsupported(f"a prompt has no place for the tensor {name!r}", cure="give it as text or as a label")
-    text = _worded(prompt, names, tokenizer)
-    pieces = _pieces(text, names, tokenizer)
-    if tokenizer.begin is not None and (tokenizer.begins or not pieces):
-        pieces = [(tokenizer.begin,), *pieces]
-    labels = {
-        name: _classes(modality, tokenizer) for name, modality in conditions.items() if modality.form is Form.LABEL
-    }
-    end = turn_end(tokenizer) if _format(prompt, tokenizer, names) == "chat" else tokenizer.end
-    return Template(pieces=tuple(pieces), labels=labels, end=end, context=context)
+    form = _format(prompt, tokenizer, names)
+    opening, turn, between = _worded(prompt, form, names, tokenizer)
+    begin = tokenizer.begin
+    opens = begin is not None and (tokenizer.begins or not (opening or turn))
+    said = {name: _classes(other, tokenizer, {}) for name, other in conditions.items() if other.form is Form.LABEL}
+    return Template(
+        opening=(*((begin,) if opens and begin is not None else ()), *tokenizer.encode_markup(opening).tolist()),
+        pieces=tuple(_pieces(turn, names, tokenizer)),
+        between=tuple(tokenizer.encode_markup(between).tolist()),
+        labels=said,
+        answers=_classes(target, tokenizer, prompt.classes) if target.form is Form.LABEL else (),
+        end=turn_end(tokenizer) if form == "chat" else tokenizer.end,
+        context=context,
+    )
 
 
 def dialogue_tokens(tokenizer: Subwords, messages: Sequence[Message], *, answer: bool = True) -> np.ndarray:
-    """``int64 [L]``: a dialogue up to where the next answer begins; what people wrote stays plain text.
+    """``int64 [L]``: a dialogue up to where the next answer begins, without a begin token; what people wrote is text.
 
     Raises:
         InvalidRecipe: the model's template cannot be used.
@@ -84,9 +96,8 @@ def dialogue_tokens(tokenizer: Subwords, messages: Sequence[Message], *, answer:
     marked = [Message(one.role, _slot(number)) for number, one in enumerate(messages)]
     rendered = render_chat(tokenizer.chat_template, marked, answer=answer)
     told = {name: tokenizer.encode(one.content) for name, one in zip(names, messages, strict=True)}
-    begin = [np.array([tokenizer.begin])] if tokenizer.begins else []
     found = [told[p] if isinstance(p, str) else np.array(p) for p in _pieces(rendered, names, tokenizer)]
-    return np.concatenate([*begin, *found]).astype(np.int64)
+    return np.concatenate(found).astype(np.int64)
 
 
 def _format(prompt: Prompt, tokenizer: Subwords, names: Sequence[str]) -> str:
@@ -96,20 +107,30 @@ def _format(prompt: Prompt, tokenizer: Subwords, names: Sequence[str]) -> str:
     return "chat" if worded and tokenizer.chat_template is not None else "plain"
 
 
-def _worded(prompt: Prompt, names: Sequence[str], tokenizer: Subwords) -> str:
-    """The whole prompt as text, with a slot for each condition."""
+def _worded(prompt: Prompt, form: str, names: Sequence[str], tokenizer: Subwords) -> tuple[str, str, str]:
+    """What opens a prompt, one item's turn with a slot for each condition, and what follows an answer, as text."""
     user = "\n".join(f"{{{{ {_variable(name)} }}}}" for name in names) if prompt.user is None else prompt.user
     known = {_variable(name): _slot(number) for number, name in enumerate(names)}
     for field in fields_of(user) - known.keys():
         raise InvalidRecipe("model.prompt.user has a field that is no condition", given=field, allowed=known)
     asked = render(user, known)
-    form = _format(prompt, tokenizer, names)
     if form == "plain":
-        return "".join([f"{prompt.system}\n" if prompt.system else "", asked, prompt.answer])
+        return f"{prompt.system}\n" if prompt.system else "", asked + prompt.answer, "\n\n"
     if form == "alpaca":
-        return _ALPACA.format(system=prompt.system or "", user=asked) + prompt.answer
+        return "", _ALPACA.format(system=prompt.system or "", user=asked) + prompt.answer, "\n\n"
+    return _turns(prompt, asked, tokenizer)
+
+
+def _turns(prompt: Prompt, asked: str, tokenizer: Subwords) -> tuple[str, str, str]:
+    """`_worded` of the model's own template: two turns are written, and what both have in common is a turn."""
     said = [Message("system", prompt.system)] if prompt.system else []
-    return render_chat(tokenizer.chat_template, [*said, Message("user", asked)], answer=True) + prompt.answer
+    ask, told = Message("user", asked), Message("assistant", _ANSWER)
+    first = render_chat(tokenizer.chat_template, [*said, ask], answer=True)
+    second = render_chat(tokenizer.chat_template, [*said, ask, told, ask], answer=True).partition(_ANSWER)[2]
+    pairs = zip(reversed(first), reversed(second), strict=False)
+    alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+    turn = first[len(first) - alike :]
+    return first.removesuffix(turn), turn + prompt.answer, second.removesuffix(turn)
 
 
 def _pieces(text: str, names: Sequence[str], tokenizer: Subwords) -> list[tuple[int, ...] | str]:
@@ -123,9 +144,11 @@ def _pieces(text: str, names: Sequence[str], tokenizer: Subwords) -> list[tuple[
     return made
 
 
-def _classes(modality: Modality, tokenizer: Subwords) -> tuple[tuple[int, ...], ...]:
-    shown = (str(modality.decode(np.array(index))) for index in range(modality.spec.vocabulary))
-    return tuple(tuple(tokenizer.encode(text).tolist()) for text in shown)
+def _classes(modality: Modality, tokenizer: Subwords, words: Mapping[str, str]) -> tuple[tuple[int, ...], ...]:
+    names = [str(modality.decode(np.array(index))) for index in range(modality.spec.vocabulary)]
+    if unknown := words.keys() - set(names):
+        raise InvalidRecipe("model.prompt.classes names no class", given=sorted(unknown), allowed=names)
+    return tuple(tuple(tokenizer.encode(words.get(name, name)).tolist()) for name in names)
 
 
 def turn_end(tokenizer: Subwords) -> int | None:

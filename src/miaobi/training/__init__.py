@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from miaobi import models
+from miaobi.errors import InvalidRecipe
 from miaobi.recipe import Recipe
-from miaobi.training import stages
+from miaobi.training import memory, stages
+from miaobi.training.continual import refreshing
+from miaobi.training.continual.concluding import conclude
 from miaobi.training.deliver import deliver
 from miaobi.training.opening import beside, open_data
 from miaobi.training.planning import Estimate, plan
@@ -34,8 +37,9 @@ def train(
     resume: bool = False,
     progress: bool = True,
     watch: Watch | None = None,
+    continue_with: str | None = None,
 ) -> Result:
-    """Train what a recipe describes.
+    """Train what a recipe describes, or refresh a trained run with new data.
 
     Args:
         recipe: a YAML path, a run folder, a mapping or a recipe.
@@ -44,6 +48,8 @@ def train(
         resume: go on from the last checkpoint; with nothing saved, start afresh.
         progress: talk on standard error.
         watch: told of every evaluation; it may end the run.
+        continue_with: new data for the finished run that ``recipe`` names: its next version, under ``RUN/versions``, is
+            trained from the model in use; `promote` puts it in use where its gates passed.
 
     Raises:
         RequestError: the recipe, its data, or the run folder cannot be used; nothing was done.
@@ -51,6 +57,8 @@ def train(
         SaveFailed: the disk is full; the last checkpoint is intact.
         KeyboardInterrupt: Ctrl-C or SIGTERM; everything is saved, and how to resume was printed.
     """
+    if continue_with is not None:
+        return _refresh(recipe, continue_with, run, changes, resume=resume, progress=progress, watch=watch)
     loaded = Recipe.load(recipe, changes)
     folder = RunFolder(Path(run) if run is not None else default_folder(recipe))
     if not loaded.stages:
@@ -62,22 +70,47 @@ def train(
     return stages.run(loaded, folder, one, resume=resume)
 
 
+def _refresh(
+    run: str | Path | Mapping[str, Any] | Recipe,
+    source: str,
+    folder: str | Path | None,
+    changes: Sequence[str],
+    *,
+    resume: bool,
+    **how: Any,
+) -> Result:
+    if not isinstance(run, str | Path) or folder is not None:
+        raise InvalidRecipe(
+            "new data goes on with a run, in its own folder", cure="give the run's folder in place of a recipe"
+        )
+
+    def one(recipe: Recipe, place: Path) -> Result:
+        return _train(recipe, RunFolder(place), RunFolder(place), resume=resume, **how)
+
+    return refreshing.refresh(Path(run), source, one, changes=changes, resume=resume)
+
+
 def _train(
     recipe: Recipe, folder: RunFolder, whole: RunFolder, *, resume: bool, progress: bool, watch: Watch | None
 ) -> Result:
     """Train a recipe without stages, perhaps one stage of the run in ``whole``."""
     recipe = models.adopt(recipe)
+    gates = None
     with as_it_was(), Reporter(progress) as reporter:
         session = Session(recipe, folder, resume=resume, reporter=reporter, whole=whole.root)
         try:
             Trainer(session, watch).run()
             if session.processes.writes:
                 deliver(session)
+                gates = conclude(session)
         finally:
             session.close()
+        if session.processes.writes:
+            reporter.say(f"memory at the peak: {memory.peak(session.processes.device) / 2**20:,.0f} MiB")
         reporter.say(f"the run is in {folder.root}: model/, samples/, metrics.jsonl, report.html")
     best = session.state.best
-    return Result(folder.root, session.state.step, vars(best) if best else None, folder.model, session.state.stopped)
+    found = vars(best) if best else None
+    return Result(folder.root, session.state.step, found, folder.model, session.state.stopped, gates)
 
 
 def estimate(recipe: str | Path | Mapping[str, Any] | Recipe, changes: Sequence[str] = ()) -> Estimate | Estimates:

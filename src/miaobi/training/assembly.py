@@ -18,6 +18,7 @@ from miaobi.networks import Network
 from miaobi.recipe import Recipe
 from miaobi.training import optimisers
 from miaobi.training.average import Average
+from miaobi.training.continual.distilling import distilled
 from miaobi.training.processes import Processes
 from miaobi.training.schedule import factor
 from miaobi.training.state import RunState
@@ -54,6 +55,9 @@ class Assembly:
             drawing.tokenizer, drawing.rules = prepared.modality.tokenizer, prepared.modality.rules
         if settings.group_by_length and prepared.target.stream:
             self.started.append("train.group_by_length has no effect: windows of one long text are equally long")
+        unused = sorted(set(recipe.data.extra) - set(self.family.extras))
+        if unused:
+            self.started.append(f"data.extra: {recipe.model.family} does not train on {' and '.join(unused)}")
         self.phases = self.family.phases()
         _check(recipe, self.family)
         figures = [self.family.metric(prepared.target.form), *recipe.evaluate.metrics]
@@ -136,16 +140,19 @@ class Assembly:
 
     def _build(self) -> Family:
         parts = cast(Mapping[str, models.PartCodec], self.prepared.parts)
-        for part in parts.values():
-            part.model.family.to(self.processes.device)
         prepared = self.prepared
         known = {"target": prepared.modality, **prepared.conditions}
-        return models.build(
+        family = models.build(
             self.recipe, prepared.target, prepared.specs, parts, modalities=known, log=self.started.append
         )
+        for name in family.parts_by_name:
+            family.parts_by_name[name].to(self.processes.device)
+        return family
 
     def _runner(self) -> PhaseRunner:
-        return PhaseRunner(self.family, self.optimisers, self.processes, self.recipe.train, self.recipe.seed)
+        objective = distilled(self.recipe.refresh, self.family, self.prepared.replayed, self.processes.device)
+        settings = (self.recipe.train, self.recipe.seed)
+        return PhaseRunner(self.family, self.optimisers, self.processes, *settings, objective)
 
     def close(self) -> None:
         """Stop the loader."""

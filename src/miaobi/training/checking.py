@@ -9,6 +9,7 @@ from miaobi.errors import InvalidRecipe, UnknownName
 from miaobi.evaluation.metrics import check_options, resolve
 from miaobi.modalities import views
 from miaobi.recipe import Recipe, plugin_name
+from miaobi.training.opening import require_extras
 
 
 def check(recipe: Recipe) -> None:
@@ -16,7 +17,7 @@ def check(recipe: Recipe) -> None:
 
     Raises:
         UnknownName: a family, network, modality, view, metric or part.
-        InvalidRecipe: an option that a ``Config`` refuses, or a supply for no condition.
+        InvalidRecipe: an option that a ``Config`` refuses, a supply for no condition, or an extra that is not there.
     """
     family = families.find(recipe.model.family)
     family.Config.parse(recipe.model.options, "recipe.model.options")
@@ -31,6 +32,7 @@ def check(recipe: Recipe) -> None:
     for metric in recipe.evaluate.metrics:
         resolve(metric)
     check_options(recipe.evaluate.options)
+    require_extras(recipe)
     _check_references(recipe)
 
 

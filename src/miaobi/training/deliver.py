@@ -68,7 +68,8 @@ def _info(session: Session, step: int) -> dict[str, Any]:
             "dropped": facts.dropped(prepared.report.data),
         },
         "licence": prepared.licence,
-        "parameters": sum(parameter.numel() for parameter in family.parameters()),
+        "parameters": family.size,
+        "trained": sum(p.numel() for p in {p for o in session.assembly.optimisers.values() for p in o.parameters}),
         "steps": state.step,
         "step": step,
         "weights": "raw" if session.assembly.average is None else "average",
@@ -82,4 +83,4 @@ def _info(session: Session, step: int) -> dict[str, Any]:
 
 
 def _result(info: dict[str, Any]) -> dict[str, Any]:
-    return {key: info[key] for key in ("steps", "step", "weights", "seconds", "best", "stopped")}
+    return {key: info[key] for key in ("steps", "step", "weights", "seconds", "memory", "best", "stopped")}

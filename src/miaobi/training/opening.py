@@ -6,22 +6,62 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from miaobi import families
 from miaobi.data import Prepared, prepare
+from miaobi.data.plan import Fitted
 from miaobi.errors import InvalidRecipe
-from miaobi.models import open_parts
-from miaobi.recipe import Recipe
+from miaobi.models import open_parts, open_start
+from miaobi.pretrained import is_public
+from miaobi.recipe import Recipe, plugin_name
+from miaobi.training.continual.chain import led
+from miaobi.training.continual.mixing import open_refresh
 from miaobi.training.run_folder import STAGES
 
 _STAGE = "stage:"
 
 
 def open_data(recipe: Recipe, log: Callable[[str], None] | None = None) -> Prepared:
-    """`prepare`, with every part of the recipe open.
+    """`prepare`, with every part of the recipe open, and with the modalities of a start whose tokens are kept.
+
+    A refresh has old data replayed.
 
     Raises:
-        RequestError: as for `prepare`, and for parts that cannot be used.
+        RequestError: as for `prepare`, for extras that the family lacks, and for parts that cannot be used.
     """
-    return prepare(recipe, parts=open_parts(recipe), log=log)
+    if recipe.refresh.parent is not None:
+        return open_refresh(recipe, log)
+    require_extras(recipe)
+    return prepare(recipe, fitted=_fitted(recipe), parts=open_parts(recipe), log=log)
+
+
+def require_extras(recipe: Recipe) -> None:
+    """Refuse data that lacks what the family needs of every item.
+
+    Raises:
+        InvalidRecipe: naming what ``data.extra`` has to say.
+    """
+    for name in families.find(recipe.model.family).extras:
+        if name not in recipe.data.extra:
+            raise InvalidRecipe(
+                f"the family {recipe.model.family} needs {name!r} of every item",
+                given=f"data.extra: {sorted(recipe.data.extra)}",
+                cure=f"name its column: data.extra: {{{name}: {{column: ...}}}}",
+            )
+
+
+def _fitted(recipe: Recipe) -> Fitted | None:
+    """The modalities of the model to start from, where the family goes on with its tokens."""
+    start = recipe.model.start
+    if start is None or is_public(start) or not families.find(recipe.model.family).keeps_tokens:
+        return None
+    model = open_start(start)
+    if model.modality.shown.name != plugin_name(recipe.modality):
+        raise InvalidRecipe(
+            "the model to start from is of another modality",
+            given=plugin_name(recipe.modality),
+            allowed=model.modality.shown.name,
+        )
+    return model.modality, model.conditions
 
 
 def stages_used(recipe: Recipe) -> list[str]:
@@ -31,13 +71,14 @@ def stages_used(recipe: Recipe) -> list[str]:
 
 
 def beside(recipe: Recipe, run: Path) -> Recipe:
-    """The recipe of a stage whose run is in ``run``, each ``stage:NAME`` being the run beside it.
+    """The recipe of the run in ``run``, each ``stage:NAME`` and ``version:NNNN`` being what it means there.
 
-    Only what is opened is spelled so; what is written keeps ``stage:NAME``, so that a run can be moved.
+    Only what is opened is spelled so; what is written keeps these names, so that a run can be moved.
 
     Raises:
-        InvalidRecipe: it refers to stages, and is none.
+        InvalidRecipe: it refers to stages or versions, and is none.
     """
+    recipe = led(recipe, run)
     # Not resolved: a stage that is a link to another disk has its neighbours here.
     stages = Path(os.path.abspath(run)).parent  # noqa: PTH100
     if stages_used(recipe) and stages.name != STAGES:

@@ -100,7 +100,7 @@ def _plan_training(assembly: Assembly, processes: Processes, threads: int) -> Es
     seconds = pace.mean(steps)
     looks = _looks(settings.evaluate_every, steps, seconds, look)
     return Estimate(
-        parameters=sum(parameter.numel() for parameter in family.parameters()),
+        parameters=family.size,
         trained=sum(p.numel() for p in {p for o in assembly.optimisers.values() for p in o.parameters}),
         memory=memory.peak(assembly.processes.device),
         steps=steps,

@@ -11,6 +11,7 @@ from miaobi import models
 from miaobi.errors import CorruptFile, RunFolderError
 from miaobi.evaluation import Score
 from miaobi.modalities import Modality
+from miaobi.models.versions import in_use, run_of
 from miaobi.training import card, report, scored, summary
 from miaobi.training.run_folder import STAGES, RunFolder, write_text
 
@@ -54,9 +55,9 @@ def record(run: str | Path, scores: Mapping[str, Score], modality: Modality) -> 
         CorruptFile: what it holds is damaged.
         SaveFailed: the disk is full.
     """
-    folder = RunFolder(Path(run))
     if not is_run(run):
         raise RunFolderError("not the folder of a finished run", given=str(run), cure="train it first")
+    folder = RunFolder(run_of(Path(run), in_use(Path(run))))
     names = _stages(folder)
     of = RunFolder(folder.root / STAGES / names[-1]) if names else folder
     scored.keep(of, scores, modality.shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from miaobi.evaluation import charts, report
 from miaobi.evaluation.charts import short
 from miaobi.training import facts
+from miaobi.training.continual.gates import sentence
 from miaobi.training.progress import duration
 from miaobi.training.run_folder import RunFolder
 from miaobi.training.scored import Known
@@ -28,6 +30,7 @@ def page(folder: RunFolder, info: Mapping[str, Any], known: Known, samples: Sequ
     notices = [str(line["notice"]) for line in read_lines(folder.metrics) if "notice" in line]
     sections = [
         *results(info, known, samples),
+        _gates(folder),
         report.curves("Held out", held_out, "On the validation part, with the weights that would be shipped."),
         report.curves("Training", training),
         report.prose("Notices", *notices),
@@ -62,6 +65,12 @@ def next_steps(folder: RunFolder) -> report.Section:
             (f"miaobi evaluate {folder.root}", "Score it on the test part, here and in its model card:"),
         ],
     )
+
+
+def _gates(folder: RunFolder) -> report.Section:
+    """Of a refresh: what its gates measured."""
+    verdict = json.loads(folder.gates.read_text(encoding="utf-8")) if folder.gates.is_file() else {"gates": []}
+    return report.prose("Gates", *(sentence(gate) for gate in verdict["gates"]))
 
 
 def _pair(generated: Path, training: Path, distance: float) -> tuple[Path, Path, str]:

@@ -17,6 +17,7 @@ class Result:
         best: ``{metric, value, step}`` of the delivered weights; ``None`` where nothing was held out.
         model: the model folder.
         stopped: why it ended early, as a sentence; ``None`` where it went its whole length.
+        gates: of a refresh, what its gates measured, as in ``gates.json``.
     """
 
     run: Path
@@ -24,3 +25,4 @@ class Result:
     best: dict[str, Any] | None
     model: Path
     stopped: str | None
+    gates: dict[str, Any] | None = None

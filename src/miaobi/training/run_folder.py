@@ -86,6 +86,11 @@ class RunFolder:
         return self.root / "scores"
 
     @property
+    def gates(self) -> Path:
+        """Of a refresh: what was measured before and after it."""
+        return self.root / "gates.json"
+
+    @property
     def report(self) -> Path:
         """The page that shows the run."""
         return self.root / "report.html"

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from miaobi.data import Prepared
 from miaobi.models import load_into, open_supplies, tensors_of
+from miaobi.models.codec import digest
 from miaobi.networks._cpu import keep_memory
 from miaobi.recipe import Recipe
 from miaobi.training import tracking
@@ -60,6 +61,8 @@ class Session:
         settings = self.recipe.train
         torch.set_num_threads(settings.threads or torch.get_num_threads())
         self.assembly = Assembly(beside(self.recipe, folder.root), self.prepared, self.processes)
+        parts = self.assembly.family.parts_by_name
+        self._parts = {f"part {name}": digest(parts[name]) for name in parts}
         self.assembly.use(settings.precision, compiled=settings.compile == "on")
         self.checkpoints = Checkpoints(folder.checkpoints)
         self.state = RunState()
@@ -175,6 +178,7 @@ class Session:
             "processes": self.processes.count,
             "device": self.processes.device.type,
             "torch": torch.__version__,
+            **self._parts,
         }
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import get_total_norm
 
 from miaobi.families import Family
@@ -58,6 +58,7 @@ class PhaseRunner:
         processes: who else takes part.
         settings: accumulation, clipping and rates.
         seed: the run's.
+        objective: what is called as the family is, and differentiated; default: the family.
 
     Attributes:
         precision: ``float32`` or ``bfloat16``: of forward passes.
@@ -70,6 +71,7 @@ class PhaseRunner:
         processes: Processes,
         settings: TrainSettings,
         seed: int,
+        objective: nn.Module | None = None,
     ) -> None:
         self.family, self.optimisers, self.processes, self.settings, self.seed = (
             family, optimisers, processes, settings, seed,
@@ -78,7 +80,7 @@ class PhaseRunner:
         self._trained = {id(p): p for optimiser in optimisers.values() for p in optimiser.parameters}
         for parameter in family.parameters():
             parameter.requires_grad_(id(parameter) in self._trained)
-        self._wrapped = processes.wrap(family)
+        self._wrapped = processes.wrap(family if objective is None else objective)
         self._active: PhaseOptimiser | None = None
 
     def run(self, phase: Phase, batch: Batch, *, step: int, repeat: int, scale: float) -> Outcome:

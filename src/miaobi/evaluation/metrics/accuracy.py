@@ -12,6 +12,7 @@ from miaobi.errors import Diverged
 from miaobi.evaluation.context import chunks
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import bootstrap, share
+from miaobi.evaluation.metrics._itemised import Ratio
 from miaobi.evaluation.records import Direction, Score
 from miaobi.families import Predicting, require
 from miaobi.types import Form
@@ -73,6 +74,14 @@ class Accuracy(Metric):
             )
             for figure, (value, interval, floor, how) in found.items()
         }
+
+    def ratio(self, context: Context) -> Ratio:
+        """
+        Raises:
+            Diverged: a probability is not finite.
+        """
+        wanted, guessed = _classify(context)
+        return Ratio("accuracy", (wanted == guessed).astype(np.float64), np.ones(len(wanted)))
 
 
 def _interval(wanted: np.ndarray, guessed: np.ndarray, seed: int) -> tuple[float, float] | None:

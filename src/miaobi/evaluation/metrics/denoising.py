@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -11,6 +12,7 @@ from miaobi.errors import Diverged
 from miaobi.evaluation.context import chunks
 from miaobi.evaluation.metrics._base import MUST_MATCH, Metric
 from miaobi.evaluation.metrics._intervals import of_mean
+from miaobi.evaluation.metrics._itemised import Ratio
 from miaobi.evaluation.records import Direction, Score
 from miaobi.families import require
 from miaobi.sampling.noise import derive, seeds_of
@@ -53,17 +55,8 @@ class Denoising(Metric):
         Raises:
             Diverged: an error is not finite.
         """
-        family = require(context.model.family, Denoises, "the metric denoising")
-        device = context.model.family.device
-        errors: list[float] = []
-        for chosen in chunks(context.rows, context.batch_rows):
-            batch = context.held.batch(chosen, augment=None).to(device)
-            seeds = seeds_of(context.seed, batch.ids.cpu()).to(device)
-            found = [family.denoising_error(batch, t, derive(seeds, index)) for index, t in enumerate(TIMES)]
-            errors += torch.stack(found).double().mean(0).tolist()
+        errors = _errors(context)
         value = sum(errors) / len(errors)
-        if not torch.isfinite(torch.tensor(value)):
-            raise Diverged("a held-out error is not finite", cure="lower train.learning_rate and train again")
         protocol = self.stamp(
             "denoising",
             context.stamp(),
@@ -74,3 +67,26 @@ class Denoising(Metric):
             detail={"times": list(TIMES)},
         )
         return {"denoising": Score(value, of_mean(errors), None, protocol)}
+
+    def ratio(self, context: Context) -> Ratio:
+        """
+        Raises:
+            Diverged: an error is not finite.
+        """
+        errors = np.array(_errors(context))
+        return Ratio("denoising", errors, np.ones_like(errors))
+
+
+def _errors(context: Context) -> list[float]:
+    """Of each item, the mean over the times."""
+    family = require(context.model.family, Denoises, "the metric denoising")
+    device = context.model.family.device
+    errors: list[float] = []
+    for chosen in chunks(context.rows, context.batch_rows):
+        batch = context.held.batch(chosen, augment=None).to(device)
+        seeds = seeds_of(context.seed, batch.ids.cpu()).to(device)
+        found = [family.denoising_error(batch, t, derive(seeds, index)) for index, t in enumerate(TIMES)]
+        errors += torch.stack(found).double().mean(0).tolist()
+    if not torch.tensor(errors).isfinite().all():
+        raise Diverged("a held-out error is not finite", cure="lower train.learning_rate and train again")
+    return errors

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from miaobi.errors import Diverged
+from miaobi.errors import Diverged, Unsupported
 from miaobi.evaluation.context import chunks
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import of_ratio
+from miaobi.evaluation.metrics._itemised import Ratio
 from miaobi.evaluation.records import Direction, Protocol, Score
 from miaobi.families import Likelihood as CanLikelihood
 from miaobi.families import require
@@ -55,8 +56,7 @@ class Likelihood(Metric):
         Raises:
             Diverged: a likelihood is not finite.
         """
-        rows = context.rows if context.brief else range(len(context.held))
-        found = _measure(context, rows)
+        found = _measure(context)
         scores: dict[str, Score] = {}
         unit = context.model.modality.unit
         if unit in _FIGURES and found.units.sum() > 0:
@@ -65,6 +65,19 @@ class Likelihood(Metric):
             scores["nats_per_token"] = self._score(context, "nats_per_token", found, found.nats, found.tokens)
             scores["perplexity"] = self._perplexity(scores["nats_per_token"])
         return scores
+
+    def ratio(self, context: Context) -> Ratio:
+        """
+        Raises:
+            Diverged: a likelihood is not finite.
+            Unsupported: there is nothing to divide it by.
+        """
+        found, unit = _measure(context), context.model.modality.unit
+        if unit in _FIGURES and found.units.sum() > 0:
+            return Ratio(_FIGURES[unit], found.nats / math.log(2), found.units)
+        if found.tokens is None:
+            raise Unsupported("the likelihood of these items has neither units nor tokens to be divided by")
+        return Ratio("nats_per_token", found.nats, found.tokens)
 
     def _perplexity(self, nats: Score) -> Score:
         interval = None if nats.interval is None else (_exponential(nats.interval[0]), _exponential(nats.interval[1]))
@@ -103,7 +116,8 @@ def _exponential(nats: float) -> float:
     return math.exp(min(nats, _MOST_NATS))
 
 
-def _measure(context: Context, rows: Sequence[int]) -> _Measured:
+def _measure(context: Context) -> _Measured:
+    rows = context.rows if context.brief else range(len(context.held))
     family = require(context.model.family, CanLikelihood, "the metric likelihood")
     device = context.model.family.device
     bounds: list[Bound] = []

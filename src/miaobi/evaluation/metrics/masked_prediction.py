@@ -13,6 +13,7 @@ from miaobi.errors import Diverged, InvalidRecipe
 from miaobi.evaluation.context import chunks
 from miaobi.evaluation.metrics._base import Metric
 from miaobi.evaluation.metrics._intervals import of_ratio
+from miaobi.evaluation.metrics._itemised import Ratio
 from miaobi.evaluation.records import Direction, Score
 from miaobi.families import require
 from miaobi.sampling.noise import seeds_of
@@ -60,10 +61,6 @@ class MaskedPrediction(Metric):
             InvalidRecipe: the held-out items have no tokens.
         """
         nats, right, counts = _measure(context)
-        if not counts.sum():
-            raise InvalidRecipe("the held-out items have no tokens to mask", cure="hold out items that have some")
-        if not np.isfinite(nats).all():
-            raise Diverged("a held-out cross-entropy is not finite", cure="lower train.learning_rate and train again")
         floor = None if context.brief else _commonest(context)
         none = "none: the entropy of the data is not known"
         return {
@@ -72,6 +69,15 @@ class MaskedPrediction(Metric):
                 context, "masked_accuracy", right, counts, floor, "the commonest token of the training items, always"
             ),
         }
+
+    def ratio(self, context: Context) -> Ratio:
+        """
+        Raises:
+            Diverged: a cross-entropy is not finite.
+            InvalidRecipe: the held-out items have no tokens.
+        """
+        nats, _, counts = _measure(context)
+        return Ratio("masked_nats", nats, counts)
 
     def _score(
         self, context: Context, figure: str, amounts: np.ndarray, counts: np.ndarray, floor: float | None, how: str
@@ -102,6 +108,10 @@ def _measure(context: Context) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     nats, right, counts = (
         torch.cat([part.double().cpu() for part in column]).numpy() for column in zip(*found, strict=True)
     )
+    if not counts.sum():
+        raise InvalidRecipe("the held-out items have no tokens to mask", cure="hold out items that have some")
+    if not np.isfinite(nats).all():
+        raise Diverged("a held-out cross-entropy is not finite", cure="lower train.learning_rate and train again")
     return nats, right, counts
 
 

@@ -53,7 +53,7 @@ def applies(model: Model) -> bool:
     family = model.family
     if isinstance(family, ReadingFamily):
         return family.conditions[family.read].form is Form.TOKENS
-    return isinstance(family, Autoregressive | MaskedLM)
+    return isinstance(family, Autoregressive | MaskedLM) and family.target.form is Form.TOKENS
 
 
 def explain(context: Context) -> tuple[str, list[dict[str, Any]]]:

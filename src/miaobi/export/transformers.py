@@ -1,0 +1,173 @@
+"""A folder for the transformers library (Wolf et al. 2020): Llama, or Qwen3 where queries and keys are normalised."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from miaobi.errors import Unsupported
+from miaobi.export._base import Format
+from miaobi.export._compare import compare_greedy, compare_logits, compare_texts, require_equal, room
+from miaobi.export._inputs import Inputs
+from miaobi.export._source import Exportable
+
+TOLERANCE = 1e-4
+
+
+class Transformers(Format):
+    """``AutoModelForCausalLM`` and ``AutoTokenizer`` open it without remote code; weights stay float32."""
+
+    packages = ("transformers",)
+
+    def size(self, source: Exportable) -> int:
+        return 4 * sum(weight.numel() for weight in renamed(source).values())
+
+    def write(self, source: Exportable, folder: Path) -> None:
+        config_of(source).save_pretrained(folder)
+        save_file(renamed(source), folder / "model.safetensors", metadata={"format": "pt"})
+        write_tokenizer(source, folder)
+        _generation(source).save_pretrained(folder)
+
+    def check(self, source: Exportable, folder: Path, inputs: Inputs) -> dict[str, Any]:
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        with _quiet():
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+            drawn = [_generate(source, model, prompt) for prompt in inputs.prompts()]
+        return {
+            **compare_logits(source, inputs.sequences, lambda tokens: _logits(model, tokens), TOLERANCE),
+            **compare_greedy(source, inputs.prompts(), drawn, TOLERANCE),
+            **_compare_tokenizer(source, tokenizer, inputs),
+            **_compare_roles(source, model, tokenizer),
+        }
+
+
+def renamed(source: Exportable) -> dict[str, Tensor]:
+    """The network's weights under transformers' names; a tied head is not repeated."""
+    return {
+        name if name.startswith("lm_head") else f"model.{name}": weight.contiguous()
+        for name, weight in source.network.state_dict().items()
+    }
+
+
+def config_of(source: Exportable) -> Any:
+    """The configuration of the same network in transformers.
+
+    Raises:
+        Unsupported: a Llama whose heads do not divide its width.
+    """
+    from transformers import LlamaConfig, Qwen3Config
+
+    own = source.network.config
+    if not own.qk_norm and own.width % own.heads:
+        raise Unsupported(
+            "Llama's configuration wants a width that its heads divide",
+            given=f"width {own.width}, {own.heads} heads",
+            cure="train with another width, or with qk_norm: true",
+        )
+    return (Qwen3Config if own.qk_norm else LlamaConfig)(
+        architectures=["Qwen3ForCausalLM" if own.qk_norm else "LlamaForCausalLM"],
+        vocab_size=source.layout.vocabulary,
+        hidden_size=own.width,
+        intermediate_size=own.inner_size,
+        num_hidden_layers=own.depth,
+        num_attention_heads=own.heads,
+        num_key_value_heads=own.key_count,
+        head_dim=own.head_size,
+        max_position_embeddings=source.limit,
+        rms_norm_eps=own.eps,
+        rope_parameters={"rope_type": "default", "rope_theta": own.rotary_base},
+        tie_word_embeddings=own.tied,
+        bos_token_id=source.begin,
+        eos_token_id=source.end,
+        dtype="float32",
+    )
+
+
+def write_tokenizer(source: Exportable, folder: Path) -> None:
+    """``tokenizer.json`` and ``tokenizer_config.json``."""
+    from transformers import PreTrainedTokenizerFast
+
+    named = {"bos_token": source.begin, "eos_token": source.end}
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=source.engine,
+        clean_up_tokenization_spaces=False,
+        model_max_length=source.limit,
+        add_bos_token=source.begins_with_begin,
+        add_eos_token=False,
+        **{role: source.piece(token) for role, token in named.items() if token is not None},
+    )
+    tokenizer.chat_template = source.chat_template
+    tokenizer.save_pretrained(folder)
+
+
+def _generation(source: Exportable) -> Any:
+    from transformers import GenerationConfig
+
+    return GenerationConfig(
+        bos_token_id=source.begin,
+        eos_token_id=source.end,
+        pad_token_id=0 if source.end is None else source.end,
+        max_length=source.limit,
+        suppress_tokens=source.suppressed or None,
+    )
+
+
+@torch.no_grad()
+def _logits(model: Any, tokens: list[int]) -> Tensor:
+    found: Tensor = model(torch.tensor([tokens])).logits[0]
+    return found
+
+
+def _generate(source: Exportable, model: Any, prompt: list[int]) -> list[int]:
+    count = room(source, prompt)
+    if count < 1:
+        return []
+    given = torch.tensor([prompt])
+    made = model.generate(given, attention_mask=torch.ones_like(given), do_sample=False, max_new_tokens=count)
+    found: list[int] = made[0, len(prompt) :].tolist()
+    return found
+
+
+def _compare_tokenizer(source: Exportable, tokenizer: Any, inputs: Inputs) -> dict[str, Any]:
+    begin = [source.begin] if source.begins_with_begin else []
+    told = compare_texts(
+        inputs.texts,
+        lambda text: [*begin, *source.tokenizer.encode(text).tolist()],
+        lambda text: list(tokenizer(text).input_ids),
+    )
+    for text in inputs.texts:
+        ids = source.tokenizer.encode(text)
+        require_equal("decoded text", source.tokenizer.decode(ids), tokenizer.decode(ids))
+    return told
+
+
+def _compare_roles(source: Exportable, model: Any, tokenizer: Any) -> dict[str, Any]:
+    for role, ours in (("bos_token_id", source.begin), ("eos_token_id", source.end)):
+        for place in (tokenizer, model.config, model.generation_config):
+            require_equal(role, ours, getattr(place, role))
+    require_equal("chat template", source.chat_template, tokenizer.chat_template)
+    return {"begin": source.begin, "end": source.end, "chat_template": source.chat_template is not None}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's bars and notes; its settings are left as they were."""
+    from transformers.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()

@@ -1,0 +1,96 @@
+"""The end of a refresh: the old and the new model on the held-out items of all data, and what the gates say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from miaobi import models
+from miaobi.evaluation.paired import compare_on
+from miaobi.recipe import Recipe
+from miaobi.training.continual import chain
+from miaobi.training.continual.chain import PREFIX, led
+from miaobi.training.continual.gates import judge, sentence
+from miaobi.training.continual.mixing import history_of
+from miaobi.training.continual.refreshing import metric_of
+from miaobi.training.publish import publish
+from miaobi.training.run_folder import RunFolder, write_text
+from miaobi.training.session import Session
+
+
+def conclude(session: Session) -> dict[str, Any] | None:
+    """Measure a refresh that was just delivered, into ``gates.json``, its page and the run's lineage.
+
+    Returns:
+        What ``gates.json`` holds; ``None`` of a run that is no refresh.
+
+    Raises:
+        Diverged: a model's figure is not finite.
+        SaveFailed: the disk is full.
+    """
+    recipe, folder = session.recipe, session.folder
+    if recipe.refresh.parent is None:
+        return None
+    session.reporter.say("measuring the old and the new model on held-out items of the old and the new data")
+    verdict = {
+        "version": folder.root.name,
+        "parent": recipe.refresh.parent.removeprefix(PREFIX),
+        "sha256": weights_of(folder),
+        "data": session.prepared.report.data["refresh"] | {"source": recipe.data.source},
+        **measure(recipe, folder),
+    }
+    write_text(folder.gates, json.dumps(verdict, indent=1, ensure_ascii=False))
+    publish(folder, models.info_of(folder.model))
+    _record(folder, verdict, session.prepared.fingerprint)
+    for gate in verdict["gates"]:
+        session.reporter.say(sentence(gate))
+    return verdict
+
+
+def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
+    """The verdict on a version whose model is in ``folder``."""
+    opened = led(recipe, folder.root)
+    before, after = (models.opened(place) for place in (str(opened.refresh.parent), str(folder.model)))
+    history = history_of(opened)
+    metric = metric_of(recipe)
+
+    def on(prepared: Any) -> Any:
+        return compare_on(before, after, prepared, metric, **_settings(recipe))
+
+    return judge(recipe.refresh, on(history.own.prepared), [on(domain.prepared) for domain in history.old])
+
+
+def weights_of(folder: RunFolder) -> str:
+    """What the model's weights are known by."""
+    saved: Mapping[str, Any] = json.loads((folder.model / "model.json").read_text(encoding="utf-8"))
+    return str(saved.get("sha256", ""))
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    settings = recipe.evaluate
+    return {
+        "count": settings.samples,
+        "seed": recipe.seed,
+        "controls": settings.control,
+        "options": settings.options,
+    }
+
+
+def _record(folder: RunFolder, verdict: Mapping[str, Any], fingerprint: str) -> None:
+    """Enter the version into the run's lineage."""
+    root = chain.root_of(folder.root)
+    entry = {
+        "parent": verdict["parent"],
+        "data": {"source": verdict["data"]["source"], "fingerprint": fingerprint},
+        "measured": datetime.now(UTC).isoformat(timespec="seconds"),
+        "passed": verdict["passed"],
+        "gates": verdict["gates"],
+    }
+
+    def update(lineage: dict[str, Any]) -> None:
+        lineage["versions"] = {**lineage.get("versions", {}), verdict["version"]: entry}
+
+    with chain.alone(root):
+        chain.change(root, update)

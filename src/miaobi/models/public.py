@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from miaobi import families, modalities, plugins, pretrained
@@ -19,13 +20,16 @@ from miaobi.models.public_readers import kind_for, open_reader, reader_section
 from miaobi.models.starting import Started
 from miaobi.networks import Network
 from miaobi.networks._cpu import fast_bfloat16
-from miaobi.pretrained import Base, open_base
+from miaobi.pretrained import Base, PublicFiles, open_base
 from miaobi.pretrained._base import Kind
 from miaobi.pretrained._held import Held
 from miaobi.pretrained._native import shape_of, weights_of
+from miaobi.pretrained._pipelines import PROMPT, Pipeline, open_pipeline, spec_of
 from miaobi.prompting import Prompt, make_template
 from miaobi.recipe import ConditionSettings, Plugin, Recipe, plugin_name, plugin_options
 
+_MOST_PROMPT = 4096
+"""Bytes of a pipeline's prompt; how much of it a pipeline reads is its own affair."""
 LONGEST = 512
 """Tokens that a public model writes at most where nothing else is said."""
 
@@ -49,7 +53,10 @@ def adopt(recipe: Recipe) -> Recipe:
         data = data.model_copy(update={"condition": told})
     options = {"condition_drop": 0.0, **recipe.model.options}
     network = _network_section(base, recipe.model.network, families.find(recipe.model.family).learns)
-    model = recipe.model.model_copy(update={"start": base.reference, "options": options, "network": network})
+    # Written down, so that a run that starts from this one words its conditions alike; what reads has no words around.
+    prompt = recipe.model.prompt or ({} if base.kind is Kind.CAUSAL else None)
+    changed = {"start": base.reference, "options": options, "network": network, "prompt": prompt}
+    model = recipe.model.model_copy(update=changed)
     return recipe.model_copy(update={"modality": _cut(recipe.modality, base), "data": data, "model": model})
 
 
@@ -83,7 +90,8 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
             cure="leave model.prompt out, or give modality.tokenizer: bpe or a published one",
         )
     conditions = {name: other for name, other in modalities.items() if name != "target"}
-    context = open_base(start, Kind.CAUSAL).context if public and start is not None else None
+    reference = start if public else recipe.model.network.get("base")
+    context = None if reference is None else open_base(reference, Kind.CAUSAL).context
     prompt = Prompt.parse(recipe.model.prompt, "model.prompt")
     template = make_template(prompt, tokenizer, target, conditions, context)
     options = {**recipe.model.options, "template": template.to_json()}
@@ -128,6 +136,9 @@ def open_public(reference: str) -> Model:
     Raises:
         RequestError, RunFailed: as for `miaobi.pretrained.open_base`.
     """
+    files = pretrained.locate(reference)
+    if files.pipeline:
+        return _open_pipeline(files)
     kind = kind_for(None, reference)
     if kind is not Kind.CAUSAL:
         return open_reader(reference, kind, adopt, start_from_public)
@@ -155,6 +166,19 @@ def open_public(reference: str) -> Model:
     family.precision = torch.bfloat16 if fast_bfloat16() else torch.float32
     info = {"base": base.reference, "sha256": base.sha256, "licence": base.files.licence}
     return Model(family.eval(), text, info=info)
+
+
+def _open_pipeline(files: PublicFiles) -> Model:
+    """A pipeline of images that is told a prompt."""
+    loaded = open_pipeline(files)
+    target = spec_of(loaded)
+    image = modalities.create({"name": "image", "size": list(target.space), "mode": "RGB"})
+    image.fit([np.zeros((*target.space, 3), dtype=np.uint8)])
+    text = modalities.create({"name": "text", "tokenizer": "bpe", "max_length": _MOST_PROMPT})
+    text.fit(["a prompt"])
+    family = Pipeline(loaded, Pipeline.Config(reference=files.reference), target, text)
+    info = {"base": files.reference, "sha256": files.sha256(), "licence": files.licence}
+    return Model(family.eval(), image, {PROMPT: text}, info)
 
 
 def _cut(modality: Plugin, base: Base) -> Plugin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -41,6 +42,16 @@ class Held(nn.Module):
         """How many numbers ``inner`` has that are not trained."""
         own = {id(parameter) for parameter in self.parameters()}
         return sum(one.numel() for one in self.inner.parameters() if id(one) not in own)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy of what is trained, over the same frozen tensors."""
+        own = {id(parameter) for parameter in self.parameters()}
+        shared: list[Any] = [one for one in self.inner.parameters() if id(one) not in own]
+        memo.update({id(one): one for one in (*shared, self.base)})
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
+        return made
 
     def train(self, mode: bool = True) -> Self:
         super().train(mode)

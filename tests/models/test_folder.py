@@ -54,8 +54,8 @@ def test_nothing_there_says_how_to_finish(tmp_path):
     (tmp_path / "recipe.yaml").touch()
     with pytest.raises(RunFolderError, match="--resume"):
         models.load(tmp_path)
-    with pytest.raises(Unsupported, match="public models"):
-        models.load("hub:somebody/something")
+    with pytest.raises(Unsupported, match="no folder of ours"):
+        models.resolve("hub:somebody/something")
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"format": 1}', '{"format": 1, "modality": {"name": "text"}}'])

@@ -30,8 +30,9 @@ def pack(tokens: Tensor, weight: Tensor) -> Packed:
     What follows an item's last weighted token is left out. Rows are filled with the longest that still fits
     (best fit, decreasing).
     """
-    places = torch.arange(1, tokens.shape[1], device=tokens.device)
-    lengths = (places * (weight[:, 1:] > 0)).amax(1)
+    # The first token is predicted from nothing, so it does not count.
+    places = torch.arange(tokens.shape[1], device=tokens.device)
+    lengths = (places * (weight > 0)).amax(1)
     order = lengths.argsort(descending=True, stable=True).tolist()
     sizes = lengths.tolist()
     width = max(1, max(sizes, default=1))

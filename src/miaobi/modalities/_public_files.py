@@ -21,6 +21,8 @@ from miaobi.modalities._gguf import converted
 FORMS = "starter:NAME, hub:ID@REVISION, a folder with config.json, or a .gguf file"
 _HUB = re.compile(r"hub:(?P<id>[\w.-]+(?:/[\w.-]+)?)(?:@(?P<revision>[\w./-]+))?")
 _WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")
+INDEX = "model_index.json"
+"""What a pipeline of diffusers has in place of config.json."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 _MOST_BYTES = 64 << 20
 """Of a JSON file beside the weights."""
@@ -71,7 +73,16 @@ class PublicFiles:
     @property
     def weights(self) -> list[Path]:
         """The files that were published with weights in them, by name."""
-        return [self.gguf] if self.gguf else sorted(self.folder.glob("*.safetensors"))
+        return (
+            [self.gguf]
+            if self.gguf
+            else sorted(self.folder.glob("**/*.safetensors" if self.pipeline else "*.safetensors"))
+        )
+
+    @property
+    def pipeline(self) -> bool:
+        """Whether it is a whole pipeline of diffusers."""
+        return (self.folder / INDEX).is_file()
 
     def json(self, name: str) -> dict[str, Any]:
         """A JSON file beside the weights; empty where there is none.
@@ -103,6 +114,8 @@ def is_public(reference: str) -> bool:
         return True
     path = Path(reference)
     if path.suffix == ".gguf":
+        return True
+    if (path / INDEX).is_file():
         return True
     return (path / "config.json").is_file() and not (path / "model.json").is_file() and not _is_run(path)
 
@@ -174,7 +187,7 @@ def _hub(reference: str) -> PublicFiles:
 
 
 def _checked(files: PublicFiles) -> PublicFiles:
-    config = files.json("config.json")
+    config = files.json(INDEX if files.pipeline else "config.json")
     if not config:
         raise RunFolderError("no model here: there is no config.json", given=files.reference, allowed=FORMS)
     if config.get("auto_map") or files.json("tokenizer_config.json").get("auto_map"):
@@ -184,7 +197,7 @@ def _checked(files: PublicFiles) -> PublicFiles:
             cure="use a model whose architecture transformers has itself",
         )
     if not files.weights:
-        pickles = [path.name for pattern in _PICKLES for path in sorted(files.folder.glob(pattern))]
+        pickles = [path.name for pattern in _PICKLES for path in sorted(files.folder.rglob(pattern))]
         what = "the weights would have to be unpickled, which can run code" if pickles else "there are no weights"
         raise Unsupported(
             what,

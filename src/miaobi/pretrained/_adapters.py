@@ -66,7 +66,12 @@ def add_lora(module: nn.Module, settings: Lora, head: torch.Tensor) -> dict[str,
         raise MissingExtra("the adapter lora", "tuning") from None
     targets = _targets(module, settings, head)
     config = LoraConfig(
-        r=settings.rank, lora_alpha=settings.alpha, lora_dropout=settings.dropout, target_modules=targets, bias="none"
+        r=settings.rank,
+        # It is a factor, though peft writes it as a whole number.
+        lora_alpha=settings.alpha,  # type: ignore[arg-type]
+        lora_dropout=settings.dropout,
+        target_modules=targets,
+        bias="none",
     )
     with warnings.catch_warnings():
         # It says of every Conv1D that it keeps its weight the other way round.

@@ -104,6 +104,13 @@ def model_of(base: Base) -> Any:
     return model.eval().requires_grad_(False)
 
 
+def is_causal(config: Any) -> bool:
+    """Whether positions of a model that encodes see those before them only."""
+    transformers = _transformers()
+    known = [getattr(transformers, kind.value)._model_mapping for kind in (Kind.MASKED, Kind.CAUSAL)]
+    return type(config) not in known[0] and type(config) in known[1]
+
+
 def read_config(described: Mapping[str, Any]) -> Any:
     """Transformers' configuration from plain JSON.
 
@@ -128,7 +135,8 @@ def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
             f"transformers does not know this model: {error}", given=files.reference, cure="update transformers"
         ) from None
     loader = getattr(transformers, kind.value)
-    if type(config) not in loader._model_mapping:
+    both_sides = kind in (Kind.MASKED, Kind.ENCODING) and getattr(config, "is_encoder_decoder", False)
+    if type(config) not in loader._model_mapping or both_sides:
         raise Unsupported(
             f"the model is none that {_PURPOSE[kind]}",
             given=f"{config.model_type} ({files.reference})",

@@ -80,7 +80,7 @@ class PrefixStates(Virtual):
     @torch.no_grad()
     def begin(self, foreign: Foreign, cache: ForeignCache) -> ForeignCache:
         one = cache.empty(1, 0)
-        one.keys, one.values = ([states[part][None] for states in self.tokens] for part in (0, 1))
+        one.keys, one.values = ([states[part][None].clone() for states in self.tokens] for part in (0, 1))
         one.real = one.real.new_ones(1, self.count)
         return _repeated(one, self.count, len(cache.lengths))
 

@@ -7,7 +7,7 @@ checkpoints nor into the model folder, which refers to them by revision and chec
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any
 
 import torch
 from pydantic import Field as Value
@@ -20,13 +20,13 @@ from miaobi.networks.transformer import Transformer
 from miaobi.pretrained._adapters import Adapter, Lora, PromptTokens, add_lora, merged, shown_name
 from miaobi.pretrained._base import Base, Kind, empty_model, model_of, open_base, read_config
 from miaobi.pretrained._foreign import Foreign
-from miaobi.pretrained._mirror import mirror
+from miaobi.pretrained._held import Held
 from miaobi.pretrained._native import shape_of, weights_of
 from miaobi.pretrained._virtual import PrefixStates, PromptEmbeddings
 from miaobi.types import Field, Size, Spec
 
 
-class PretrainedDecoder(TokenNetwork):
+class PretrainedDecoder(Held, TokenNetwork):
     """See the module; ``source`` and ``target`` are the same token port, of the model's own vocabulary."""
 
     class Config(NetworkConfig):
@@ -56,16 +56,8 @@ class PretrainedDecoder(TokenNetwork):
         whole = config.architecture is not None
         base = None if whole else open_base(config.base, Kind.CAUSAL, config.sha256)
         inner, trained = _whole(config) if base is None else _adapted(base, config, source)
-        # Out of nn.Module's sight: what is frozen enters no optimiser, average, checkpoint or model folder.
-        self._hidden = (inner,)
-        self.base = base
-        self.trained = mirror({shown_name(name): parameter for name, parameter in trained.items()})
+        self.hold(inner, base, {shown_name(name): parameter for name, parameter in trained.items()})
         _require_vocabulary(self.head, source, config.base)
-
-    @property
-    def inner(self) -> Transformer | Foreign:
-        """What computes."""
-        return self._hidden[0]
 
     @property
     def head(self) -> Tensor:
@@ -75,11 +67,6 @@ class PretrainedDecoder(TokenNetwork):
     def plain_head(self) -> bool:
         """See `TokenNetwork`."""
         return isinstance(self.inner, Transformer) or self.inner.plain
-
-    @property
-    def borrowed(self) -> int:
-        own = {id(parameter) for parameter in self.parameters()}
-        return sum(one.numel() for one in self.inner.parameters() if id(one) not in own)
 
     @property
     def limit(self) -> int | None:
@@ -132,16 +119,6 @@ class PretrainedDecoder(TokenNetwork):
 
     def step(self, tokens: Tensor, cache: Any) -> Tensor:
         return self.inner.step(tokens, cache)[:, : self.source.vocabulary]
-
-    def train(self, mode: bool = True) -> Self:
-        super().train(mode)
-        self.inner.train(mode)
-        return self
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        super()._apply(fn, recurse)
-        self.inner._apply(fn, recurse)
-        return self
 
 
 def _whole(config: PretrainedDecoder.Config) -> tuple[Foreign, dict[str, nn.Parameter]]:

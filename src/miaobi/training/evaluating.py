@@ -16,6 +16,9 @@ from miaobi.training.assembly import Assembly
 EVALUATIONS = 20
 """Evaluations in a run, where the recipe does not say and they are not slow."""
 LIKELIHOOD_ITEMS = 1024
+LEAST_ITEMS = 128
+ITEM_NUMBERS = 10**10
+"""Numbers of a model times items of a look at its likelihood: of a large model fewer items are looked at."""
 SAMPLES = 500
 
 
@@ -53,7 +56,7 @@ def evaluate(assembly: Assembly) -> HeldOut | None:
     if not len(prepared.validation):
         return None
     metric = assembly.family.metric(prepared.target.form)
-    count = min(_count(metric, recipe), len(prepared.validation))
+    count = min(_count(metric, recipe, assembly.family.size), len(prepared.validation))
     options: dict[str, Any] = {
         "seed": recipe.seed,
         "extractor": recipe.evaluate.extractor,
@@ -68,7 +71,7 @@ def evaluate(assembly: Assembly) -> HeldOut | None:
     return HeldOut(figure, float(value), direction is Direction.LOWER)
 
 
-def _count(metric: str, recipe: Recipe) -> int:
+def _count(metric: str, recipe: Recipe, size: int) -> int:
     if metric.partition(".")[0] == "likelihood":
-        return LIKELIHOOD_ITEMS
+        return min(LIKELIHOOD_ITEMS, max(LEAST_ITEMS, ITEM_NUMBERS // max(1, size)))
     return min(SAMPLES, recipe.evaluate.samples)

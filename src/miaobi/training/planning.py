@@ -122,10 +122,22 @@ def _plan_counting(assembly: Assembly) -> Estimate:
     seconds = time.perf_counter() - began
     steps = math.ceil(len(data) / size)
     held = sum(tensor.numel() for tensor in assembly.family.buffers())
-    choice = Choice(assembly.recipe.train.threads or torch.get_num_threads())
+    settings = assembly.recipe.train
+    fixed = "bfloat16" if settings.precision == "bfloat16" else "float32"
+    choice = Choice(settings.threads or torch.get_num_threads(), fixed)
     peak = memory.peak(assembly.processes.device)
     return Estimate(
-        held, held, peak, steps, seconds, 0.0, 1, steps * seconds, choice.threads, choice.precision, choice.compiled
+        held + assembly.family.size,
+        held,
+        peak,
+        steps,
+        seconds,
+        0.0,
+        1,
+        steps * seconds,
+        choice.threads,
+        choice.precision,
+        choice.compiled,
     )
 
 

@@ -67,7 +67,9 @@ class Trainer:
         session = self._session
         if session.state.step == 0:
             session.assembly.count(session.state)
-            self._evaluate()
+            # There is nothing to choose between of a model that learns nothing, and a look at a large one takes long.
+            if session.assembly.family.learns:
+                self._evaluate()
 
     def _look(self) -> None:
         """Whatever is due after a step: log, guard, evaluate, sample, save."""

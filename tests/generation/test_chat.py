@@ -48,7 +48,7 @@ def test_an_answer_is_what_the_network_goes_on_with_after_the_whole_dialogue(mod
             with torch.no_grad():
                 drawn.append(int(model.family.network(tokens)[0, -1].argmax()))
             tokens = torch.cat([tokens, torch.tensor([drawn[-1:]])], 1)
-        end = chat._engine.layout.end
+        end = chat._layout.end
         kept = drawn[: drawn.index(end)] if end in drawn else drawn
         assert said == model.modality.tokenizer.decode(np.array(kept))
     assert [message.role for message in chat.messages] == ["system", *["user", "assistant"] * 3]

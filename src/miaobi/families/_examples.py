@@ -74,26 +74,29 @@ class Pool(nn.Module):
         return Field(values[:, :longest], lengths=lengths.clamp(min=0), present=present)
 
 
-def choose(how: Choice, query: Tensor | None, pool: Tensor, count: int, order: int) -> Tensor:
+def choose(how: Choice, query: Tensor | None, pool: Tensor, count: int) -> Tensor:
     """Indices ``[count]`` of the examples to show, the last one nearest to the item.
 
     Args:
         how: ``random`` takes the pool's first, the same for every item.
         query: ``[D]`` of the item, of length 1; ``None``: there is nothing to compare.
         pool: ``[N, D]`` of the examples, each of length 1.
-        count: at most N.
-        order: 0 is the order said above; any other number a shuffle of its own.
+        count: at most N are chosen.
     """
     count = min(count, len(pool))
     if how == "random" or query is None:
-        chosen = torch.arange(count, device=pool.device)
-    else:
-        alike = pool @ query
-        found = alike.topk(count).indices if how == "similar" else _diverse(alike, pool, count)
-        chosen = found.flip(0)
-    if order:
-        chosen = chosen[uniform(torch.arange(count, device=pool.device) + order * 1_000_003, "order").argsort()]
-    return chosen
+        return torch.arange(count, device=pool.device)
+    alike = pool @ query
+    found = alike.topk(count).indices if how == "similar" else _diverse(alike, pool, count)
+    return found.flip(0)
+
+
+def permuted(count: int, order: int) -> list[int]:
+    """A permutation of ``count`` places: their own for order 0, one of its own for any other number."""
+    if not order:
+        return list(range(count))
+    keys = uniform(torch.tensor([order]), "order", (count,))[0]
+    return keys.argsort(stable=True).tolist()  # type: ignore[no-any-return]
 
 
 def _diverse(alike: Tensor, pool: Tensor, count: int) -> Tensor:

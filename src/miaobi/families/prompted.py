@@ -62,9 +62,9 @@ class Prompted(autoregressive.Autoregressive):
         conditions: Mapping[str, Spec],
     ) -> None:
         super().__init__(config, networks, parts, target, conditions)
-        self.pool = Pool(config.pool, {"target": target, **conditions})
+        width = self.network.head.shape[1] if config.shots and config.select != "random" else 0
+        self.pool = Pool(config.pool, {"target": target, **conditions}, width)
         self.order = config.order
-        self._features: tuple[int, Tensor] | None = None
 
     @classmethod
     def lay_out(cls, config: Any, target: Spec, conditions: Mapping[str, Spec]) -> Layout:
@@ -96,8 +96,7 @@ class Prompted(autoregressive.Autoregressive):
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
         """Keep some of the items to be shown."""
-        self.pool.take(batch)
-        self._features = None
+        self.pool.take(batch, lambda kept: self._embed(kept.conditions, len(kept)))
 
     @contextmanager
     def ordered(self, order: int) -> Iterator[None]:
@@ -183,7 +182,7 @@ class Prompted(autoregressive.Autoregressive):
         examples = self._examples()
         told = {name: field.to(self.device) for name, field in conditions.items()}
         queries = self._embed(told, rows) if self.config.select != "random" else None
-        pool = self._pool_features() if queries is not None else torch.zeros(len(examples), 1, device=self.device)
+        pool = self.pool.features[: len(examples)]
         room = self._room()
         made = []
         for row in range(rows):
@@ -254,13 +253,6 @@ class Prompted(autoregressive.Autoregressive):
         with autoregressive.evaluating(self.network):
             hidden = torch.cat([self.network(part, logits=False).float() for part in tokens.split(_READ)])
         return torch.nn.functional.normalize((hidden * weight).sum(1), dim=1)
-
-    def _pool_features(self) -> Tensor:
-        """``[N, D]`` of the pool, each of length 1; computed once."""
-        if self._features is None or self._features[0] != len(self.pool):
-            batch = self.pool.rows(torch.arange(len(self.pool), device=self.device))
-            self._features = len(self.pool), self._embed(batch.conditions, len(batch))
-        return self._features[1]
 
     def _prompts(self, conditions: Mapping[str, Field], shown: Sequence[list[int]]) -> list[tuple[int, ...]]:
         """What each item is asked with, after its examples."""

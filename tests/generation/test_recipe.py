@@ -59,7 +59,7 @@ def test_a_recipe_that_asks_for_nothing_is_refused() -> None:
 
 
 def test_options_beside_a_recipe_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(["generate", str(shipped()["classic/prompt-once"]), "--prompt", "a"]) == 1
+    assert run(["generate", str(shipped()["classic/prompt-once"]), "--prompt", "a"]) == 2
     assert "the recipe says what is made" in capsys.readouterr().err
 
 

@@ -16,7 +16,7 @@ def command(
         str,
         typer.Argument(
             metavar="MODEL",
-            help="A run folder, a model folder, starter:NAME, hub:ID, a .gguf file, or a recipe that says what to make.",
+            help="A run folder, a model folder, starter:NAME, hub:ID, a .gguf file, or a recipe with requests.",
         ),
     ],
     prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="How the item begins.")] = None,

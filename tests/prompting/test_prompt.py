@@ -23,7 +23,7 @@ def fitted(name: str, items: list[str], **options: object) -> Modality:
     return made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def text() -> Modality:
     return fitted("text", ["a"], tokenizer="starter:smollm2", max_length=64)
 

@@ -117,7 +117,9 @@ def _sandbox() -> Any:
 
     class Sandbox(ImmutableSandboxedEnvironment):
         intercepted_binops = frozenset({"+", "*", "**", "%"})
-        step, joined, weighed = map(staticmethod, (limits.step, limits.joined, limits.weighed))
+        step = staticmethod(limits.step)
+        joined = staticmethod(limits.joined)
+        weighed = staticmethod(limits.weighed)
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
             inner = super().call_binop
@@ -158,7 +160,8 @@ def _counted(tree: Any) -> Any:
             return node
 
         def visit_Concat(self, node: Any) -> Any:  # noqa: N802 - Jinja's own
-            return call("joined", self.generic_visit(node).nodes)
+            self.generic_visit(node)
+            return call("joined", node.nodes)
 
         def visit_List(self, node: Any) -> Any:  # noqa: N802 - Jinja's own
             return call("weighed", [self.generic_visit(node)])

@@ -15,7 +15,17 @@ from typing import Any
 
 HERE = Path(__file__).parent
 REPORTS = HERE / "reports"
-ON_REQUEST = {"adaptation", "continual", "editing", "families", "guidance", "quality", "solvers", "text_gan"}
+ON_REQUEST = {
+    "adaptation",
+    "chinese_classification",
+    "continual",
+    "editing",
+    "families",
+    "guidance",
+    "quality",
+    "solvers",
+    "text_gan",
+}
 PAGES = {"gallery"}
 """Not a table of RESULTS.md: run as ``python -m benchmarks.gallery``."""
 ENVIRONMENT = {"TOKENIZERS_PARALLELISM": "false"}

@@ -213,6 +213,16 @@ class EvaluateSettings(Settings):
     options: dict[str, dict[str, Any]] = Value({}, description="{GROUP: a metric's own Config}")
 
 
+class RequestSettings(Settings):
+    """One thing that `miaobi generate RECIPE` makes; what a user would say beside the model."""
+
+    prompt: str | None = None
+    condition: dict[str, Any] = Value({}, description="{CONDITION: its value}")
+    control: dict[str, Any] = Value({}, description="sampling controls")
+    n: int = Value(1, ge=1, le=1000, description="how many items")
+    seed: int = Value(0, ge=0, lt=2**62)
+
+
 class RefreshSettings(Settings):
     """How a trained model is refreshed with new data, and what the refreshed one has to show before it is promoted."""
 
@@ -245,6 +255,9 @@ class Recipe(Settings):
     train: TrainSettings = TrainSettings()
     evaluate: EvaluateSettings = EvaluateSettings()
     refresh: RefreshSettings = RefreshSettings()
+    generate: dict[str, RequestSettings] = Value(
+        {}, description="{NAME: {prompt, condition, control, n, seed}}: what `miaobi generate RECIPE` makes"
+    )
     supply: dict[str, str] = Value({}, description="{CONDITION: stage:NAME or run:PATH}: what makes it in generating")
     seed: int = Value(0, ge=0, lt=2**62)
     stages: dict[str, dict[str, Any]] = Value({}, description="{NAME: sections that differ}, run in order")
@@ -264,6 +277,12 @@ class Recipe(Settings):
     @classmethod
     def _named(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
         _check_names("stage", value)
+        return value
+
+    @field_validator("generate")
+    @classmethod
+    def _requested(cls, value: dict[str, RequestSettings]) -> dict[str, RequestSettings]:
+        _check_names("request", value)
         return value
 
     @field_validator("supply")

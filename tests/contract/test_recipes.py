@@ -14,6 +14,7 @@ from miaobi.data.plan import viewed
 from miaobi.families import Counting, Family
 from miaobi.modalities import Modality, Represented
 from miaobi.models import Model, PartCodec
+from miaobi.pretrained import is_public
 from miaobi.recipe import Plugin, Recipe, plugin_name, plugin_options, shipped
 from miaobi.training.stages import recipes
 from miaobi.training.tuning.settings import TuneSettings, parse_space
@@ -77,7 +78,11 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
             else condition_of(said.modality, one.modality)
             for key, said in one.data.condition.items()
         }
-        started, one = one.model.start, one.model_copy(update={"model": one.model.model_copy(update={"start": None})})
+        started, changes = one.model.start, {"start": None}
+        if started is not None and is_public(started):
+            # What a public model decides needs its files; here the family stands around a network of our own.
+            started, changes = None, {"start": None, "prompt": None, "network": {}}
+        one = one.model_copy(update={"model": one.model.model_copy(update=changes)})
         family = models.build(one, target, conditions, parts)
         if started is not None:
             own, given = family.state_dict(), family.weights_from(before[started.removeprefix("stage:")])

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from miaobi.cli._shared import Json, Seed, answering, pairs, values
+from miaobi.cli._shared import Answer, Json, Seed, answering, pairs, values
 
 
 def command(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A run folder, a model folder, starter:NAME, hub:ID, or a .gguf file."),
+        typer.Argument(
+            metavar="MODEL",
+            help="A run folder, a model folder, starter:NAME, hub:ID, a .gguf file, or a recipe with requests.",
+        ),
     ],
     prompt: Annotated[str | None, typer.Option("--prompt", metavar="TEXT", help="How the item begins.")] = None,
     condition: Annotated[
@@ -48,6 +51,10 @@ def command(
 
     with answering(json) as answer:
         folder = out or Path("generated") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        if model.endswith((".yaml", ".yml")):
+            said = {"--prompt": prompt, "--condition": condition, "--control": control, "--edit": edit, "--mask": mask}
+            _of_recipe(model, folder, said, answer)
+            return
         items = miaobi.generate(
             model,
             prompt=prompt,
@@ -61,6 +68,29 @@ def command(
             engine=engine,
         )
         answer.give(
-            {"items": [{"path": item.path, "text": item.text, "seed": item.seed} for item in items]},
-            [*(item.text if item.text is not None else str(item.path) for item in items), f"files: {folder}"],
+            {"items": [_said(item) for item in items]},
+            [*map(_shown, items), f"files: {folder}"],
         )
+
+
+def _of_recipe(recipe: str, folder: Path, said: dict[str, Any], answer: Answer) -> None:
+    """Everything that a recipe asks for."""
+    from miaobi.errors import InvalidRecipe
+    from miaobi.generation import generate_recipe
+
+    if given := [option for option, value in said.items() if value is not None]:
+        raise InvalidRecipe("the recipe says what is made", given=given, cure="leave these options out")
+    made = generate_recipe(recipe, out=folder)
+    lines = [line for name, items in made.items() for line in (f"{name}:", *map(_shown, items), "")]
+    answer.give(
+        {"requests": {name: [_said(item) for item in items] for name, items in made.items()}},
+        [*lines, f"files: {folder}"],
+    )
+
+
+def _said(item: Any) -> dict[str, Any]:
+    return {"path": item.path, "text": item.text, "seed": item.seed}
+
+
+def _shown(item: Any) -> str:
+    return item.text if item.text is not None else str(item.path)

@@ -7,7 +7,7 @@ them" (their order matters, so it is a setting).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 import torch
@@ -27,15 +27,18 @@ class Pool(nn.Module):
     Args:
         size: how many are kept.
         specs: what ``target`` and each condition look like: tokens or labels.
+        width: numbers that describe an item, for likeness; 0: none do.
     """
 
     keys: Tensor
+    features: Tensor
 
-    def __init__(self, size: int, specs: Mapping[str, Spec]) -> None:
+    def __init__(self, size: int, specs: Mapping[str, Spec], width: int = 0) -> None:
         super().__init__()
         self.specs = dict(sorted(specs.items()))
         # 2 is more than any key: nothing is there yet.
         self.register_buffer("keys", torch.full((size,), 2.0))
+        self.register_buffer("features", torch.zeros(size, width))
         for index, spec in enumerate(self.specs.values()):
             shape = (size,) if spec.form is Form.LABEL else (size, max(1, spec.max_length))
             self.register_buffer(f"values_{index}", torch.zeros(shape, dtype=torch.int64))
@@ -45,8 +48,8 @@ class Pool(nn.Module):
     def __len__(self) -> int:
         return int((self.keys < 2).sum())
 
-    def take(self, batch: Batch) -> None:
-        """Look at more training items."""
+    def take(self, batch: Batch, describe: Callable[[Batch], Tensor]) -> None:
+        """Look at more training items; those that are kept are described by ``[B, width]`` of ``describe``."""
         fields = {"target": batch.target, **batch.conditions}
         keys = torch.cat([self.keys, uniform(batch.ids.to(self.keys.device), "pool").to(self.keys.dtype)])
         kept = keys.argsort(stable=True)[: len(self.keys)]
@@ -56,6 +59,11 @@ class Pool(nn.Module):
             values.copy_(torch.cat([values, more])[kept])
             lengths.copy_(torch.cat([lengths, sizes])[kept])
         self.keys.copy_(keys[kept])
+        new = (kept >= len(self.keys)).nonzero()[:, 0]
+        features = self.features[kept.clamp(max=len(self.keys) - 1)]
+        if self.features.shape[1] and len(new):
+            features[new] = describe(self.rows(new))
+        self.features.copy_(features)
 
     def rows(self, chosen: Tensor) -> Batch:
         """The items of indices ``chosen [N]``."""
@@ -74,26 +82,29 @@ class Pool(nn.Module):
         return Field(values[:, :longest], lengths=lengths.clamp(min=0), present=present)
 
 
-def choose(how: Choice, query: Tensor | None, pool: Tensor, count: int, order: int) -> Tensor:
+def choose(how: Choice, query: Tensor | None, pool: Tensor, count: int) -> Tensor:
     """Indices ``[count]`` of the examples to show, the last one nearest to the item.
 
     Args:
         how: ``random`` takes the pool's first, the same for every item.
         query: ``[D]`` of the item, of length 1; ``None``: there is nothing to compare.
         pool: ``[N, D]`` of the examples, each of length 1.
-        count: at most N.
-        order: 0 is the order said above; any other number a shuffle of its own.
+        count: at most N are chosen.
     """
     count = min(count, len(pool))
     if how == "random" or query is None:
-        chosen = torch.arange(count, device=pool.device)
-    else:
-        alike = pool @ query
-        found = alike.topk(count).indices if how == "similar" else _diverse(alike, pool, count)
-        chosen = found.flip(0)
-    if order:
-        chosen = chosen[uniform(torch.arange(count, device=pool.device) + order * 1_000_003, "order").argsort()]
-    return chosen
+        return torch.arange(count, device=pool.device)
+    alike = pool @ query
+    found = alike.topk(count).indices if how == "similar" else _diverse(alike, pool, count)
+    return found.flip(0)
+
+
+def permuted(count: int, order: int) -> list[int]:
+    """A permutation of ``count`` places: their own for order 0, one of its own for any other number."""
+    if not order:
+        return list(range(count))
+    keys = uniform(torch.tensor([order]), "order", (count,))[0]
+    return keys.argsort(stable=True).tolist()  # type: ignore[no-any-return]
 
 
 def _diverse(alike: Tensor, pool: Tensor, count: int) -> Tensor:

@@ -8,7 +8,7 @@ kept to be shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -21,15 +21,16 @@ from torch.nn.utils.rnn import pad_sequence
 from miaobi.errors import Unsupported
 from miaobi.families import autoregressive
 from miaobi.families._base import Family, Ports, refuse_prefix
-from miaobi.families._examples import Choice, Pool, choose
+from miaobi.families._continuations import score
+from miaobi.families._examples import Choice, Pool, choose, permuted
 from miaobi.families._layout import Layout
 from miaobi.families._template import Template
 from miaobi.networks import Network
 from miaobi.sampling.decoding import Request
 from miaobi.types import Batch, Bound, Field, Form, Loss, Phase, Samples, Spec
 
-_SCORED = 16
-"""Prompts whose classes are scored at once."""
+_READ = 16
+"""Items that are read at once to compare them."""
 
 
 class Prompted(autoregressive.Autoregressive):
@@ -61,9 +62,9 @@ class Prompted(autoregressive.Autoregressive):
         conditions: Mapping[str, Spec],
     ) -> None:
         super().__init__(config, networks, parts, target, conditions)
-        self.pool = Pool(config.pool, {"target": target, **conditions})
+        width = self.network.head.shape[1] if config.shots and config.select != "random" else 0
+        self.pool = Pool(config.pool, {"target": target, **conditions}, width)
         self.order = config.order
-        self._features: tuple[int, Tensor] | None = None
 
     @classmethod
     def lay_out(cls, config: Any, target: Spec, conditions: Mapping[str, Spec]) -> Layout:
@@ -95,8 +96,7 @@ class Prompted(autoregressive.Autoregressive):
     @torch.no_grad()
     def observe(self, batch: Batch) -> None:
         """Keep some of the items to be shown."""
-        self.pool.take(batch)
-        self._features = None
+        self.pool.take(batch, lambda kept: self._embed(kept.conditions, len(kept)))
 
     @contextmanager
     def ordered(self, order: int) -> Iterator[None]:
@@ -137,10 +137,11 @@ class Prompted(autoregressive.Autoregressive):
             raise Unsupported("there are no classes to choose from", given="a target of tokens", cure="sample it")
         rows = len(next(iter(conditions.values())))
         with autoregressive.evaluating(self.network):
-            scores = self._scores(self._prompts(conditions, rows))
+            shown = self.shown(conditions, rows)
+            scores = self._scores(self._prompts(conditions, shown))
             if self.config.calibrate:
                 blank = {n: replace(f, present=torch.zeros_like(f.is_present())) for n, f in conditions.items()}
-                scores = scores - self._scores(self._prompts(blank, rows))
+                scores = scores - self._scores(self._prompts(blank, shown))
         return scores.log_softmax(1)
 
     @torch.no_grad()
@@ -181,11 +182,11 @@ class Prompted(autoregressive.Autoregressive):
         examples = self._examples()
         told = {name: field.to(self.device) for name, field in conditions.items()}
         queries = self._embed(told, rows) if self.config.select != "random" else None
-        pool = self._pool_features() if queries is not None else torch.zeros(len(examples), 1, device=self.device)
+        pool = self.pool.features[: len(examples)]
         room = self._room()
         made = []
         for row in range(rows):
-            chosen = choose(self.config.select, None if queries is None else queries[row], pool, count, self.order)
+            chosen = choose(self.config.select, None if queries is None else queries[row], pool, count)
             made.append(self._fitting([examples[index] for index in chosen.tolist()], room))
         return made
 
@@ -237,86 +238,33 @@ class Prompted(autoregressive.Autoregressive):
         return None if limit is None else limit - self.layout.span
 
     def _fitting(self, examples: list[list[int]], room: int | None) -> list[int]:
-        """As many of the last examples as there is room for."""
-        kept: list[list[int]] = []
-        used = len(self._opening)
-        for example in reversed(examples):
-            used += len(example)
-            if room is not None and used > room:
-                break
-            kept.insert(0, example)
-        return [*self._opening, *(token for example in kept for token in example)] if kept else []
+        """As many of the last examples as there is room for, in the order asked for, behind what opens a prompt."""
+        sizes = torch.tensor([len(example) for example in reversed(examples)]).cumsum(0)
+        count = len(examples) if room is None else int((sizes <= room).sum())
+        kept = examples[len(examples) - count :]
+        shown = [token for index in permuted(count, self.order) for token in kept[index]]
+        return [*self._opening, *shown] if kept else []
 
     def _embed(self, conditions: Mapping[str, Field], rows: int) -> Tensor:
-        """``[rows, D]``: the mean of the network's states over what an item is asked with."""
+        """``[rows, D]`` of length 1: the mean of the network's states over what an item is asked with."""
         tokens, real = self.layout.head(conditions, rows, self.device)
-        with autoregressive.evaluating(self.network):
-            parts = [self.network(t, logits=False).float() for t in tokens.split(_SCORED)]
-        hidden = torch.cat(parts)
         weight = real[..., None].float()
-        return (hidden * weight).sum(1) / weight.sum(1).clamp(min=1)
+        weight[:, : len(self._opening)] = 0
+        with autoregressive.evaluating(self.network):
+            hidden = torch.cat([self.network(part, logits=False).float() for part in tokens.split(_READ)])
+        return torch.nn.functional.normalize((hidden * weight).sum(1), dim=1)
 
-    def _pool_features(self) -> Tensor:
-        """``[N, D]`` of the pool, each of length 1; computed once."""
-        if self._features is None or self._features[0] != len(self.pool):
-            batch = self.pool.rows(torch.arange(len(self.pool), device=self.device))
-            found = self._embed(batch.conditions, len(batch))
-            self._features = len(self.pool), torch.nn.functional.normalize(found, dim=1)
-        return self._features[1]
-
-    def _prompts(self, conditions: Mapping[str, Field], rows: int) -> list[list[int]]:
+    def _prompts(self, conditions: Mapping[str, Field], shown: Sequence[list[int]]) -> list[tuple[int, ...]]:
+        """What each item is asked with, after its examples."""
         told = {name: field.to(self.device) for name, field in conditions.items()}
-        tokens, real = self.layout.head(told, rows, self.device)
+        tokens, real = self.layout.head(told, len(shown), self.device)
         heads = [line[:size] for line, size in zip(tokens.tolist(), real.sum(1).tolist(), strict=True)]
-        return [
-            [*row, *(head[len(self._opening) :] if row else head)]
-            for row, head in zip(self.shown(conditions, rows), heads, strict=True)
-        ]
+        return [(*row, *(head[len(self._opening) :] if row else head)) for row, head in zip(shown, heads, strict=True)]
 
-    def _scores(self, prompts: list[list[int]]) -> Tensor:
-        """``[B, classes]``: log-probabilities of each class's words after each prompt."""
-        parts = [self._score(prompts[start : start + _SCORED]) for start in range(0, len(prompts), _SCORED)]
-        return torch.cat(parts)
-
-    def _prefilled(self, prompts: list[list[int]], room: int) -> tuple[Any, Tensor]:
-        """A cache that was fed the prompts, what all begin with only once, and the logits after each."""
-        shared = _common(prompts)
-        span = max(map(len, prompts)) + room
-        rows = len(prompts) if not shared else 1
-        cache = self.network.new_cache(rows, span, self.precision)
-        if shared:
-            first = torch.tensor([prompts[0][:shared]], device=self.device)
-            self.network.prefill(first, torch.tensor([shared], device=self.device), cache)
-            cache = cache.select(torch.zeros(len(prompts), dtype=torch.int64, device=self.device))
-        own = [torch.tensor(prompt[shared:]) for prompt in prompts]
-        lengths = torch.tensor([len(prompt) for prompt in own], device=self.device)
-        return cache, self.network.prefill(pad_sequence(own, batch_first=True).to(self.device), lengths, cache)
-
-    def _score(self, prompts: list[list[int]]) -> Tensor:
+    def _scores(self, prompts: Sequence[tuple[int, ...]]) -> Tensor:
+        """``[B, classes]``: log-probabilities of each class's words, and of their end, after each prompt."""
         end = () if self.layout.end is None else (self.layout.end,)
-        answers = [(*answer, *end) for answer in self._answers()]
-        longest, classes = max(map(len, answers)), len(answers)
-        cache, logits = self._prefilled(prompts, longest)
-        rows = torch.arange(len(prompts), device=self.device).repeat_interleave(classes)
-        cache, logits = cache.select(rows), logits[rows]
-        table = pad_sequence([torch.tensor(a) for a in answers], batch_first=True).to(self.device)
-        there = torch.arange(longest, device=self.device) < torch.tensor(
-            [[len(a)] for a in answers], device=self.device
-        )
-        wanted, counted = (part.repeat(len(prompts), 1) for part in (table, there))
-        total = torch.zeros(len(rows), device=self.device)
-        for place in range(longest):
-            found = logits.float().log_softmax(1).gather(1, wanted[:, place, None])[:, 0]
-            total += found * counted[:, place]
-            if place + 1 < longest:
-                logits = self.network.step(wanted[:, place], cache)
-        return total.view(len(prompts), classes)
-
-
-def _common(prompts: list[list[int]]) -> int:
-    """How many tokens all begin with, short of the shortest."""
-    least = min(map(len, prompts)) - 1
-    return next((at for at in range(least) if len({prompt[at] for prompt in prompts}) > 1), max(0, least))
+        return score(self.network, prompts, [(*answer, *end) for answer in self._answers()], self.precision)
 
 
 def _written(template: Template | None, target: Spec, conditions: Mapping[str, Spec]) -> Spec:

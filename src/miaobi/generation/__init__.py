@@ -5,6 +5,7 @@ from __future__ import annotations
 from miaobi.generation.chat import Chat
 from miaobi.generation.latents import interpolate, reconstruct, traverse
 from miaobi.generation.pipeline import Generated, generate
+from miaobi.generation.recipe import generate_recipe
 from miaobi.generation.streaming import stream
 
-__all__ = ["Chat", "Generated", "generate", "interpolate", "reconstruct", "stream", "traverse"]
+__all__ = ["Chat", "Generated", "generate", "generate_recipe", "interpolate", "reconstruct", "stream", "traverse"]

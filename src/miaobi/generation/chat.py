@@ -16,6 +16,7 @@ from miaobi.families._token_requests import PREFIXES, TokenEngine
 from miaobi.families.autoregressive import Autoregressive
 from miaobi.generation.pipeline import check_numbers
 from miaobi.modalities._subwords import Subwords
+from miaobi.modalities.chat import Chat as Dialogues
 from miaobi.models import Model, opened
 from miaobi.networks import ReadingNetwork
 from miaobi.prompting import Message, dialogue_tokens, turn_end
@@ -149,9 +150,11 @@ class Chat:
 
     def _open(self) -> TokenEngine:
         family, tokenizer = self._family, self._tokenizer
-        begin = (tokenizer.begin,) if tokenizer.begins and tokenizer.begin is not None else ()
-        template = Template(opening=begin, end=turn_end(tokenizer))
-        layout = Templated(family.target, {}, template)
+        layout = family.layout
+        if not isinstance(self.model.modality, Dialogues):
+            begin = (tokenizer.begin,) if tokenizer.begins and tokenizer.begin is not None else ()
+            template = Template(opening=begin, end=turn_end(tokenizer))
+            layout = Templated(family.target, {}, template)
         family.eval()
         engine = Engine(family.network, layout.outputs, slots=1, dtype=family.precision, prefixes=PREFIXES)
         return TokenEngine(layout, engine, tokenizer)

@@ -25,6 +25,8 @@ from miaobi.pretrained.pretrained_decoder import PretrainedDecoder
 from miaobi.prompting import Prompt, make_template
 from miaobi.recipe import ConditionSettings, Plugin, Recipe, plugin_name, plugin_options
 
+_CUT = ("text", "chat")
+"""Modalities whose items a public model's tokenizer cuts."""
 LONGEST = 512
 """Tokens that a public model writes at most where nothing else is said."""
 
@@ -43,7 +45,7 @@ def adopt(recipe: Recipe) -> Recipe:
         return recipe
     base = open_base(start, _kind(recipe.model.family))
     data = recipe.data
-    if plugin_name(recipe.modality) != "text":
+    if plugin_name(recipe.modality) not in _CUT:
         told = {name: _told(section, base) for name, section in data.condition.items()}
         data = data.model_copy(update={"condition": told})
     options = {"condition_drop": 0.0, **recipe.model.options}
@@ -146,10 +148,11 @@ def open_public(reference: str) -> Model:
 
 
 def _cut(modality: Plugin, base: Base) -> Plugin:
-    """A text's section with the model's tokenizer, unless it names one."""
-    if plugin_name(modality) != "text" or "tokenizer" in plugin_options(modality):
+    """The section of a text or a dialogue with the model's tokenizer, unless it names one."""
+    name = plugin_name(modality)
+    if name not in _CUT or "tokenizer" in plugin_options(modality):
         return modality
-    return {"name": "text", **plugin_options(modality), "tokenizer": base.reference}
+    return {"name": name, **plugin_options(modality), "tokenizer": base.reference}
 
 
 def _told(section: ConditionSettings, base: Base) -> ConditionSettings:

@@ -54,7 +54,7 @@ class Chat(Modality):
         tokenizer: str = Value("bpe", description=f"bpe (the default, trained on the data), {FORMS}")
         vocabulary: int = Value(_VOCABULARY, ge=SMALLEST + len(MARKS), le=1_000_000, description="most tokens of BPE")
         max_length: int | None = Value(
-            None, ge=2, le=1_000_000, description="tokens; default: the 99th percentile of the data, at most 1,024"
+            None, ge=2, le=1_000_000, description="tokens; default: the longest dialogue's, at most 1,024"
         )
         too_long: Literal["drop_turns", "leave_out"] = Value(
             "drop_turns", description="a dialogue that is too long: without its oldest exchanges, or not at all"
@@ -135,8 +135,7 @@ class Chat(Modality):
             raise DataError("there are no dialogues to learn from", cure="check data.source and modality.format")
         self._tokenizer, self._turns = tokenizer, Turns(tokenizer)
         lengths = [len(self.turns.learnt(answered)[0]) for answered in map(_answered, sample.kept) if answered]
-        usual = int(np.quantile(lengths or [2], 0.99, method="higher"))
-        self._max_length = self.config.max_length or max(2, min(usual, _MOST_TOKENS))
+        self._max_length = self.config.max_length or max(2, min(max(lengths, default=2), _MOST_TOKENS))
 
     def encode(self, item: Item) -> np.ndarray:
         """``int64 [L]``, at most ``max_length``: ``2 * token + learnt``.

@@ -32,6 +32,7 @@ from miaobi.types import Field, Form, Settings, Spec
 _FILE = "chat.json"
 _VOCABULARY = 4096
 _MOST_TOKENS = 1024
+_STEP = 64
 
 Dialogue = tuple[Message, ...]
 
@@ -54,7 +55,7 @@ class Chat(Modality):
         tokenizer: str = Value("bpe", description=f"bpe (the default, trained on the data), {FORMS}")
         vocabulary: int = Value(_VOCABULARY, ge=SMALLEST + len(MARKS), le=1_000_000, description="most tokens of BPE")
         max_length: int | None = Value(
-            None, ge=2, le=1_000_000, description="tokens; default: the longest dialogue's, at most 1,024"
+            None, ge=2, le=1_000_000, description="tokens; default: what the longest dialogue needs, at most 1,024"
         )
         too_long: Literal["drop_turns", "leave_out"] = Value(
             "drop_turns", description="a dialogue that is too long: without its oldest exchanges, or not at all"
@@ -135,7 +136,9 @@ class Chat(Modality):
             raise DataError("there are no dialogues to learn from", cure="check data.source and modality.format")
         self._tokenizer, self._turns = tokenizer, Turns(tokenizer)
         lengths = [len(self.turns.learnt(answered)[0]) for answered in map(_answered, sample.kept) if answered]
-        self._max_length = self.config.max_length or max(2, min(max(lengths, default=2), _MOST_TOKENS))
+        # Held-out dialogues may be a little longer than those that are learnt from.
+        usual = _STEP * (max(lengths, default=1) // _STEP + 1)
+        self._max_length = self.config.max_length or min(usual, _MOST_TOKENS)
 
     def encode(self, item: Item) -> np.ndarray:
         """``int64 [L]``, at most ``max_length``: ``2 * token + learnt``.

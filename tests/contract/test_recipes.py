@@ -23,6 +23,7 @@ from miaobi.types import Form, Spec
 RECIPES = shipped()
 SPECS = {
     "text": Spec(Form.TOKENS, vocabulary=500, max_length=64),
+    "chat": Spec(Form.TOKENS, vocabulary=500, max_length=64),
     "music": Spec(Form.TOKENS, vocabulary=200, max_length=64),
     "music as grid": Spec(Form.TOKENS, vocabulary=200, max_length=64, streams=4, hold=0),
     "image": Spec(Form.TENSOR, channels=1, space=(28, 28), levels=256),

@@ -50,8 +50,8 @@ def columns_of(form: Format | None, columns: Sequence[str], content: str | None)
         return (content,)
     for known in (form,) if form else _NEEDED:
         found = [next((name for name in names if name in columns), None) for names in _NEEDED[known]]
-        if all(found):
-            return tuple(name for name in (*found, *_ALSO[known]) if name in columns)
+        if None not in found:
+            return tuple(name for name in (*found, *_ALSO[known]) if name is not None and name in columns)
     raise DataError(
         "the table has no columns of dialogues" + (f" of the format {form}" if form else ""),
         given=list(columns),

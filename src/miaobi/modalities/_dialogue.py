@@ -13,7 +13,7 @@ from miaobi.modalities._sandbox import render
 from miaobi.modalities._subwords import Subwords
 
 Role = Literal["system", "user", "assistant"]
-ROLES = get_args(Role)
+ROLES: tuple[Role, ...] = get_args(Role)
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"

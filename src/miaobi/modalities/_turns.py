@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from miaobi.errors import DataError, Unsupported
-from miaobi.modalities._dialogue import CHATML, SLOT, Message, Role, dialogue_parts, render_chat, slot, turn_end
+from miaobi.modalities._dialogue import CHATML, ROLES, SLOT, Message, Role, dialogue_parts, render_chat, slot, turn_end
 from miaobi.modalities._subwords import Subwords
 
 _NEXT: dict[Role, Role] = {"system": "user", "user": "assistant", "assistant": "user"}
@@ -32,7 +32,7 @@ class Turns:
         if tokenizer.chat_template is None:
             tokenizer.chat_template = _chatml(tokenizer)
         self._tokenizer = tokenizer
-        system, user, assistant = (Message(role, slot(n)) for n, role in enumerate(("system", "user", "assistant")))
+        system, user, assistant = (Message(role, slot(0)) for role in ROLES)
         plain, told = self._between([user, assistant, user]), self._between([system, user, assistant])
         openings: list[tuple[Role, list[int]]] = [("user", plain[0]), ("system", told[0])]
         # One may be the beginning of the other: a template may write a system message of its own, or wrap the user's.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from miaobi.data.plan import viewed
 from miaobi.families import Counting, Family
 from miaobi.modalities import Modality, Represented
 from miaobi.models import Model, PartCodec
+from miaobi.pretrained import is_public
 from miaobi.recipe import Plugin, Recipe, plugin_name, plugin_options, shipped
 from miaobi.training.stages import recipes
 from miaobi.training.tuning.settings import TuneSettings, parse_space
@@ -62,6 +64,15 @@ def target_of(recipe: Recipe, parts: dict[str, PartCodec]) -> tuple[Modality, Sp
     return made, SPECS[f"{name} as {wanted}"]
 
 
+def begun_afresh(recipe: Recipe) -> tuple[str | None, Recipe]:
+    """The stage that a recipe starts from, and the recipe without it; a public model's network is left to its own."""
+    started = recipe.model.start
+    changed: dict[str, Any] = {"start": None}
+    if started is not None and is_public(started):
+        started, changed = None, {"start": None, "network": {}, "prompt": None}
+    return started, recipe.model_copy(update={"model": recipe.model.model_copy(update=changed)})
+
+
 def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
     """What each stage of a recipe (or the recipe itself) would train, on data like its own, from where it starts."""
     stages = recipes(recipe) or {"": recipe}
@@ -78,7 +89,7 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
             else condition_of(said.modality, one.modality)
             for key, said in one.data.condition.items()
         }
-        started, one = one.model.start, one.model_copy(update={"model": one.model.model_copy(update={"start": None})})
+        started, one = begun_afresh(one)
         family = models.build(one, target, conditions, parts)
         if started is not None:
             own, given = family.state_dict(), family.weights_from(before[started.removeprefix("stage:")])

@@ -151,7 +151,7 @@ class Chat:
     def _open(self) -> TokenEngine:
         family, tokenizer = self._family, self._tokenizer
         layout = family.layout
-        if not isinstance(self.model.modality, Dialogues):
+        if not isinstance(opened(self.model).modality, Dialogues):
             begin = (tokenizer.begin,) if tokenizer.begins and tokenizer.begin is not None else ()
             template = Template(opening=begin, end=turn_end(tokenizer))
             layout = Templated(family.target, {}, template)

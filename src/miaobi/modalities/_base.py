@@ -201,8 +201,8 @@ class Modality(ABC):
         """The item as text for the command line, where that makes sense."""
         return None
 
-    def clipped(self, item: Item, length: int) -> Item:
-        """The item with only the first ``length`` characters of its `text`."""
+    def clipped(self, item: Item, length: int | None) -> Item:
+        """The item with only the first ``length`` characters of its `text`; ``None``: as it is."""
         return item[:length]
 
     def html(self, item: Item) -> str:

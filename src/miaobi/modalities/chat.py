@@ -216,7 +216,7 @@ class Chat(Modality):
         """The last answer; of a dialogue that waits for one, nothing."""
         return item[-1].content if item[-1].role == "assistant" else ""
 
-    def clipped(self, item: Item, length: int) -> Dialogue:
+    def clipped(self, item: Item, length: int | None) -> Dialogue:
         return (*item[:-1], item[-1]._replace(content=item[-1].content[:length]))
 
     def html(self, item: Item) -> str:

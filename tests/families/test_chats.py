@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -76,7 +77,7 @@ def test_the_head_learns_nothing_elsewhere(chat: Chat) -> None:
     kept: list[torch.Tensor] = []
     original = made.network.forward
 
-    def watched(*args: object, **kwargs: object) -> torch.Tensor:
+    def watched(*args: Any, **kwargs: Any) -> torch.Tensor:
         hidden = original(*args, **kwargs)
         hidden.retain_grad()
         kept.append(hidden)

@@ -67,7 +67,7 @@ def smollm2(folder: Path) -> Chat:
 def test_tokens_are_those_of_transformers(smollm2: Chat, folder: Path, item: tuple[Message, ...]) -> None:
     from transformers import AutoTokenizer
 
-    theirs = AutoTokenizer.from_pretrained(folder)
+    theirs: Any = AutoTokenizer.from_pretrained(folder)
     told = [message._asdict() for message in item]
     whole = theirs.apply_chat_template(told, return_dict=False)
     ours = (smollm2.encode(item) // 2).tolist()
@@ -93,7 +93,7 @@ def test_what_is_learnt_are_the_answers_and_their_ends(tokenizer: str, request: 
     for item in TALKS:
         array, answers = chat.encode(item), [message.content for message in item if message.role == "assistant"]
         assert learnt_text(chat, item) == answers
-        ended = (array[:-1] == 2 * chat.spec.end + 1).sum()  # type: ignore[operator]
+        ended = (array // 2)[array % 2 == 1].tolist().count(chat.spec.end)
         # The end of the last answer is the layout's to add.
         assert ended == len(answers) - 1
         inside = sum(len(chat.tokenizer.encode(answer)) for answer in answers)

@@ -44,6 +44,8 @@ def test_live_samples_answer_held_out_questions(run: Path) -> None:
 
 def test_a_prompt_is_the_users_message(run: Path, tmp_path: Path) -> None:
     (made,) = miaobi.generate(run, prompt="What is <|im_end|>?", controls={"max_length": 60}, out=tmp_path)
+    assert made.text is not None
+    assert made.path is not None
     assert made.item[0] == Message("user", "What is <|im_end|>?")
     assert [message.role for message in made.item] == ["user", "assistant"]
     assert made.text == made.item[1].content

@@ -145,6 +145,20 @@ class Field(_Tensors):
             return torch.ones(self.values.shape[:2], dtype=torch.bool, device=self.values.device)
         return torch.arange(length, device=self.values.device)[None] < self.lengths[:, None]
 
+    def before_last(self) -> Field | None:
+        """TOKENS: what stands before the last run of tokens that count; ``None`` where every token may count.
+
+        Of a dialogue, all that was said before the last answer.
+        """
+        if self.weight is None:
+            return None
+        counts = (self.weight > 0) & self.mask()
+        begins = counts.clone()
+        begins[:, 1:] &= ~counts[:, :-1]
+        places = torch.arange(counts.shape[1], device=counts.device)
+        lengths = (places * begins).amax(1)
+        return Field(self.values[:, : max(1, int(lengths.max()))], lengths=lengths)
+
     def is_present(self) -> Tensor:
         """``[B]`` bool, all true when ``present`` is not set."""
         if self.present is not None:

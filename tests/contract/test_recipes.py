@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +25,7 @@ from miaobi.types import Form, Spec
 RECIPES = shipped()
 SPECS = {
     "text": Spec(Form.TOKENS, vocabulary=500, max_length=64),
+    "chat": Spec(Form.TOKENS, vocabulary=500, max_length=64),
     "music": Spec(Form.TOKENS, vocabulary=200, max_length=64),
     "music as grid": Spec(Form.TOKENS, vocabulary=200, max_length=64, streams=4, hold=0),
     "image": Spec(Form.TENSOR, channels=1, space=(28, 28), levels=256),
@@ -62,6 +64,15 @@ def target_of(recipe: Recipe, parts: dict[str, PartCodec]) -> tuple[Modality, Sp
     return made, SPECS[f"{name} as {wanted}"]
 
 
+def begun_afresh(recipe: Recipe) -> tuple[str | None, Recipe]:
+    """The stage that a recipe starts from, and the recipe without it; a public model's network is left to its own."""
+    started = recipe.model.start
+    changed: dict[str, Any] = {"start": None}
+    if started is not None and is_public(started):
+        started, changed = None, {"start": None, "network": {}, "prompt": None}
+    return started, recipe.model_copy(update={"model": recipe.model.model_copy(update=changed)})
+
+
 def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
     """What each stage of a recipe (or the recipe itself) would train, on data like its own, from where it starts."""
     stages = recipes(recipe) or {"": recipe}
@@ -78,11 +89,7 @@ def runs_of(recipe: Recipe) -> Iterator[tuple[Recipe, Family, Modality]]:
             else condition_of(said.modality, one.modality)
             for key, said in one.data.condition.items()
         }
-        started, changes = one.model.start, {"start": None}
-        if started is not None and is_public(started):
-            # What a public model decides needs its files; here the family stands around a network of our own.
-            started, changes = None, {"start": None, "prompt": None, "network": {}}
-        one = one.model_copy(update={"model": one.model.model_copy(update=changes)})
+        started, one = begun_afresh(one)
         family = models.build(one, target, conditions, parts)
         if started is not None:
             own, given = family.state_dict(), family.weights_from(before[started.removeprefix("stage:")])

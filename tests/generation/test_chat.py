@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 import torch
+from miaobi.prompting.chat import CHATML
 
 from miaobi import models
 from miaobi.errors import DataError, InvalidRecipe, Unsupported
 from miaobi.generation import Chat
 from miaobi.prompting import dialogue_tokens
-from miaobi.prompting.chat import CHATML
 from tests.support.public import LONGEST, folder
 
 pytest.importorskip("transformers", reason="the extra starter is absent")

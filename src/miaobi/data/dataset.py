@@ -73,10 +73,10 @@ class Layout:
     restored: str
 
     @classmethod
-    def of(cls, spec: Spec, example: np.ndarray) -> Layout:
-        """The layout of arrays like ``example``, the smallest that holds the values of ``spec``."""
+    def of(cls, spec: Spec, example: np.ndarray, marks: int = 1) -> Layout:
+        """The layout of arrays like ``example``, the smallest that holds the values of ``spec``, ``marks`` a token."""
         if spec.form is Form.TOKENS:
-            return cls("uint16" if spec.vocabulary <= 1 << 16 else "uint32", None, "int64")
+            return cls("uint16" if spec.vocabulary * marks <= 1 << 16 else "uint32", None, "int64")
         dtype = "int32" if spec.form is Form.LABEL else str(example.dtype)
         return cls(dtype, example.shape, str(example.dtype))
 

@@ -160,7 +160,7 @@ class Encoder:
         everything = np.ones(len(self._survey.staged), dtype=bool)
         for item in StagedItems(self._survey.staged, modality, column, everything):
             try:
-                return Layout.of(modality.spec, modality.encode(item))
+                return Layout.of(modality.spec, modality.encode(item), modality.marks)
             except DataError:
                 continue
         raise DataError(f"nothing in {column} can be encoded", cure="check the column and the modality's options")

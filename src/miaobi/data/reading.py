@@ -145,7 +145,7 @@ class Reader:
             self._unreadable.add(record.where, record.reason)
             return
         try:
-            item = self._read(self._modality, self._roles.target, record)
+            item = self._read_target(record)
             packed = self._modality.pack(item)
             others = {f"condition.{name}": self._read_condition(name, record) for name in self._conditions}
             others |= {f"extra.{name}": self._read_extra(name, record, packed) for name in self._extras}
@@ -169,10 +169,18 @@ class Reader:
         if self._compares:
             self._sign(subject)
 
+    def _read_target(self, record: Record) -> Any:
+        if not self._roles.row:
+            return self._read(self._modality, self._roles.target, record)
+        return self._decoded(self._modality, {name: record.values.get(name) for name in self._roles.row})
+
     def _read(self, modality: Modality, column: str, record: Record) -> Any:
         value = record.values.get(column)
         if value is None:
             raise UnreadableItem(f"nothing in the column {column}")
+        return self._decoded(modality, value)
+
+    def _decoded(self, modality: Modality, value: Any) -> Any:
         try:
             return modality.read(value)
         except MiaobiError:

@@ -16,19 +16,23 @@ _HEAD = 50
 
 @dataclass(frozen=True, slots=True)
 class Roles:
-    """Column names by role; ``split`` is set where the split is given by the source."""
+    """Column names by role; ``split`` is set where the split is given by the source.
+
+    ``row`` has the columns that the target is made of together, where it is made of several; ``target`` is one of them.
+    """
 
     target: str
     conditions: dict[str, str]
     extras: dict[str, str] = field(default_factory=dict)
     group: str | None = None
     split: str | None = None
+    row: tuple[str, ...] = ()
 
     @property
     def columns(self) -> list[str]:
         """Every column in use, once."""
         extra = [name for name in (self.group, self.split) if name is not None]
-        return list(dict.fromkeys([self.target, *self.conditions.values(), *self.extras.values(), *extra]))
+        return list(dict.fromkeys([self.target, *self.row, *self.conditions.values(), *self.extras.values(), *extra]))
 
 
 def holds_text(modality: Modality) -> bool:
@@ -70,6 +74,10 @@ def assign(
     taken = [*columns.values(), *extras.values(), *(name for name in (split.group, given) if name)]
     source.check_columns([*taken, *([settings.content] if settings.content else [])])
     files = [columns[name] for name, condition in conditions.items() if not holds_text(condition)]
+    row = modality.columns_of(source.columns, settings.content)
+    if row:
+        use_files(source, files)
+        return Roles(row[0], columns, extras, split.group, given, row)
     target = settings.content or source.content or _fitting_column(source, modality, taken)
     named = [target, *([extras["rejected"]] if "rejected" in extras else [])]
     use_files(source, [*files, *([] if holds_text(modality) else named)])

@@ -99,7 +99,7 @@ class Context:
 
     @cached_property
     def generated(self) -> list[np.ndarray]:
-        """``count`` generated arrays, conditioned on the held-out rows in order.
+        """``count`` generated arrays, conditioned on the held-out rows in order; of dialogues, the last answers.
 
         Raises:
             Unsupported: the family does not sample.
@@ -182,7 +182,9 @@ class Context:
             batch = self.held.batch([self.rows[i] for i in positions], augment=None)
             conditions = {name: field.to(self.model.family.device) for name, field in batch.conditions.items()}
             seeds = seeds_of(self.seed, positions).to(self.model.family.device)
-            samples = family.sample(conditions, controls=self.controls, seeds=seeds).to("cpu")
+            start = batch.target.before_last() if self.model.family.target.form is Form.TOKENS else None
+            begun = None if start is None else start.to(self.model.family.device)
+            samples = family.sample(conditions, prefix=begun, controls=self.controls, seeds=seeds).to("cpu")
             _check_finite(samples.values)
             yield [self._given(array) for array in self.model.modality.split_batch(samples.values, samples.lengths)]
 

@@ -11,12 +11,14 @@ from typing import Any
 import torch
 
 from miaobi.errors import DataError, InvalidRecipe, Unsupported
+from miaobi.families._layout import Layout
 from miaobi.families._template import Template, Templated
 from miaobi.families._token_requests import make_requests
 from miaobi.families.autoregressive import Autoregressive
 from miaobi.generation.engines import DecodingEngine, open_engine
 from miaobi.generation.pipeline import check_numbers
 from miaobi.modalities._subwords import Subwords
+from miaobi.modalities.chat import Chat as Dialogues
 from miaobi.models import Model, opened
 from miaobi.networks import ReadingNetwork
 from miaobi.prompting import Message, dialogue_tokens, turn_end
@@ -84,8 +86,7 @@ class Chat:
         self.left_out, self.pace = 0, Pace()
         self._drawing = open_engine(self.engine, self.model)
         self._drawing.require(self._chosen)
-        begin = (tokenizer.begin,) if (tokenizer := self._tokenizer).begins and tokenizer.begin is not None else ()
-        self._layout = Templated(self._family.target, {}, Template(opening=begin, end=turn_end(tokenizer)))
+        self._layout = self._lay_out(self.model)
 
     def say(self, text: str) -> Iterator[str]:
         """Say something; pieces of the answer as they are written. It is remembered when the last one was taken.
@@ -132,6 +133,14 @@ class Chat:
         piece = text.finish()
         if piece:
             yield piece
+
+    def _lay_out(self, model: Model) -> Layout:
+        """A model of dialogues has its own layout; another is begun as its publisher begins a text."""
+        if isinstance(model.modality, Dialogues):
+            return self._family.layout
+        tokenizer = self._tokenizer
+        begin = (tokenizer.begin,) if tokenizer.begins and tokenizer.begin is not None else ()
+        return Templated(self._family.target, {}, Template(opening=begin, end=turn_end(tokenizer)))
 
     def _tokens(self) -> torch.Tensor:
         """The dialogue up to its next answer, without as many of its oldest turns as there is no room for."""

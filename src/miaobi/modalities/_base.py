@@ -52,6 +52,8 @@ class Modality(ABC):
     """Named feature extractor for distribution distances."""
     ends: ClassVar[bool] = False
     """Whether an item may end before its array does; what follows is that of `blank`."""
+    marks: ClassVar[int] = 1
+    """How many numbers a token is stored as, where arrays say more of one than which it is."""
     copy_extractor: ClassVar[str | None] = None
     """Named features in which near-copies are looked for; ``None``: of tensors, the ``extractor``."""
 
@@ -85,6 +87,21 @@ class Modality(ABC):
         Raises:
             UnreadableItem: with the reason; the caller skips and names it.
         """
+
+    def columns_of(self, columns: Sequence[str], content: str | None) -> tuple[str, ...]:
+        """The columns that an item is made of together, of a source's ``columns``; `read` is then given a mapping.
+
+        Args:
+            columns: of the source.
+            content: ``data.content`` of the recipe.
+
+        Returns:
+            Nothing where an item is made of one column.
+
+        Raises:
+            DataError: the source has none that it could be.
+        """
+        return ()
 
     @abstractmethod
     def pack(self, item: Item) -> bytes:
@@ -183,6 +200,10 @@ class Modality(ABC):
     def text(self, item: Item) -> str | None:
         """The item as text for the command line, where that makes sense."""
         return None
+
+    def clipped(self, item: Item, length: int | None) -> Item:
+        """The item with only the first ``length`` characters of its `text`; ``None``: as it is."""
+        return item[:length]
 
     def html(self, item: Item) -> str:
         """A self-contained HTML fragment that shows or plays the item."""

@@ -6,7 +6,7 @@ Radford et al. 2019, "Language models are unsupervised multitask learners".
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +99,16 @@ class Subwords(Tokenizer):
     def special(self) -> list[int]:
         """The tokens that stand for no text."""
         return [token for token, added in self._engine.get_added_tokens_decoder().items() if added.special]
+
+    def spelled(self, token: int) -> str:
+        """How the vocabulary writes a token: of a special one, its name."""
+        return str(self._engine.id_to_token(token))
+
+    def with_special(self, names: Sequence[str], end: str) -> Subwords:
+        """The same with more special tokens, one of which ends a text."""
+        engine = Engine.from_str(self._engine.to_str())
+        engine.add_special_tokens(list(names))
+        return Subwords(engine, self.begin, engine.token_to_id(end), self.chat_template)
 
     def encode_markup(self, text: str) -> np.ndarray:
         """The ids of a text that is the author's own, in which a special token's name is that token."""

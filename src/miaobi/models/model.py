@@ -57,4 +57,5 @@ class Model:
             return item
         begin = self.family.target.stream and self.family.target.begin is not None
         start = len(prefix) if prefix is not None else int(begin)
-        return item[: find_stop(item, controls.stop, len(self.modality.decode(array[:start])))]
+        begun = self.modality.text(self.modality.decode(array[:start])) or ""
+        return self.modality.clipped(item, find_stop(self.modality.text(item) or "", controls.stop, len(begun)))

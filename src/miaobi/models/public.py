@@ -30,6 +30,8 @@ from miaobi.recipe import ConditionSettings, Plugin, Recipe, plugin_name, plugin
 
 _MOST_PROMPT = 4096
 """Bytes of a pipeline's prompt; how much of it a pipeline reads is its own affair."""
+_CUT = ("text", "chat")
+"""Modalities whose items a public model's tokenizer cuts."""
 LONGEST = 512
 """Tokens that a public model writes at most where nothing else is said."""
 
@@ -48,7 +50,7 @@ def adopt(recipe: Recipe) -> Recipe:
         return recipe
     base = open_base(start, kind_for(recipe.model.family, start))
     data = recipe.data
-    if plugin_name(recipe.modality) != "text":
+    if plugin_name(recipe.modality) not in _CUT:
         told = {name: _told(section, base) for name, section in data.condition.items()}
         data = data.model_copy(update={"condition": told})
     options = {"condition_drop": 0.0, **recipe.model.options}
@@ -182,10 +184,11 @@ def _open_pipeline(files: PublicFiles) -> Model:
 
 
 def _cut(modality: Plugin, base: Base) -> Plugin:
-    """A text's section with the model's tokenizer, unless it names one."""
-    if plugin_name(modality) != "text" or "tokenizer" in plugin_options(modality):
+    """The section of a text or a dialogue with the model's tokenizer, unless it names one."""
+    name = plugin_name(modality)
+    if name not in _CUT or "tokenizer" in plugin_options(modality):
         return modality
-    return {"name": "text", **plugin_options(modality), "tokenizer": base.reference}
+    return {"name": name, **plugin_options(modality), "tokenizer": base.reference}
 
 
 def _told(section: ConditionSettings, base: Base) -> ConditionSettings:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from miaobi.prompting.chat import Message, read_messages, render_chat
-from miaobi.prompting.prompt import Prompt, dialogue_tokens, make_template, turn_end
-from miaobi.prompting.sandbox import render
+from miaobi.modalities._dialogue import Message, dialogue_tokens, read_messages, render_chat, turn_end
+from miaobi.modalities._sandbox import render
+from miaobi.prompting.prompt import Prompt, make_template
 
 __all__ = [
     "Message",

@@ -13,9 +13,10 @@ from pydantic import Field as Value
 from miaobi.errors import InvalidRecipe, Unsupported
 from miaobi.families._template import Template
 from miaobi.modalities import Modality
+from miaobi.modalities._dialogue import SLOT, Message, render_chat, slot, turn_end
+from miaobi.modalities._sandbox import fields_of, render
 from miaobi.modalities._subwords import Subwords
-from miaobi.prompting.chat import Message, render_chat
-from miaobi.prompting.sandbox import fields_of, render
+from miaobi.modalities.chat import Chat
 from miaobi.types import Form, Settings
 
 _ALPACA = (
@@ -24,10 +25,6 @@ _ALPACA = (
     "\n\n### Response:\n"
 )
 """Taori et al. 2023, "Stanford Alpaca"."""
-_SLOT = re.compile("\ue000(\\d+)\ue001")
-"""Where a field stands while a template is rendered: private-use characters, which no template has."""
-
-
 _ANSWER = "\ue002"
 """Where an answer stands."""
 
@@ -64,8 +61,10 @@ def make_template(
 
     Raises:
         InvalidRecipe: a template that cannot be used, or that names a field that is no condition.
-        Unsupported: a condition that is neither text nor a label.
+        Unsupported: a condition that is neither text nor a label, or words around a dialogue.
     """
+    if isinstance(target, Chat):
+        return _dialogue(prompt, tokenizer, target, conditions, context)
     names = sorted(conditions)
     for name, modality in conditions.items():
         if modality.form is Form.TENSOR:
@@ -86,18 +85,18 @@ def make_template(
     )
 
 
-def dialogue_tokens(tokenizer: Subwords, messages: Sequence[Message], *, answer: bool = True) -> np.ndarray:
-    """``int64 [L]``: a dialogue up to where the next answer begins, without a begin token; what people wrote is text.
-
-    Raises:
-        InvalidRecipe: the model's template cannot be used.
-    """
-    names = [str(number) for number in range(len(messages))]
-    marked = [Message(one.role, _slot(number)) for number, one in enumerate(messages)]
-    rendered = render_chat(tokenizer.chat_template, marked, answer=answer)
-    told = {name: tokenizer.encode(one.content) for name, one in zip(names, messages, strict=True)}
-    found = [told[p] if isinstance(p, str) else np.array(p) for p in _pieces(rendered, names, tokenizer)]
-    return np.concatenate(found).astype(np.int64)
+def _dialogue(
+    prompt: Prompt, tokenizer: Subwords, target: Chat, conditions: Mapping[str, Modality], context: int | None
+) -> Template:
+    """`make_template` of dialogues, which have their own words and nothing around them."""
+    if conditions or prompt != Prompt():
+        raise Unsupported(
+            "a dialogue says everything itself",
+            given=", ".join(["model.prompt", *conditions] if prompt != Prompt() else conditions),
+            cure="leave data.condition and model.prompt out, and write what holds for a dialogue in its system message",
+        )
+    begin = (tokenizer.begin,) if tokenizer.begins and tokenizer.begin is not None else ()
+    return Template(opening=begin, end=target.turns.end, context=context)
 
 
 def _format(prompt: Prompt, tokenizer: Subwords, names: Sequence[str]) -> str:
@@ -110,7 +109,7 @@ def _format(prompt: Prompt, tokenizer: Subwords, names: Sequence[str]) -> str:
 def _worded(prompt: Prompt, form: str, names: Sequence[str], tokenizer: Subwords) -> tuple[str, str, str]:
     """What opens a prompt, one item's turn with a slot for each condition, and what follows an answer, as text."""
     user = "\n".join(f"{{{{ {_variable(name)} }}}}" for name in names) if prompt.user is None else prompt.user
-    known = {_variable(name): _slot(number) for number, name in enumerate(names)}
+    known = {_variable(name): slot(number) for number, name in enumerate(names)}
     for field in fields_of(user) - known.keys():
         raise InvalidRecipe("model.prompt.user has a field that is no condition", given=field, allowed=known)
     asked = render(user, known)
@@ -134,7 +133,7 @@ def _turns(prompt: Prompt, asked: str, tokenizer: Subwords) -> tuple[str, str, s
 
 
 def _pieces(text: str, names: Sequence[str], tokenizer: Subwords) -> list[tuple[int, ...] | str]:
-    parts = _SLOT.split(text)
+    parts = SLOT.split(text)
     made: list[tuple[int, ...] | str] = []
     for index, part in enumerate(parts):
         if index % 2:
@@ -149,18 +148,6 @@ def _classes(modality: Modality, tokenizer: Subwords, words: Mapping[str, str]) 
     if unknown := words.keys() - set(names):
         raise InvalidRecipe("model.prompt.classes names no class", given=sorted(unknown), allowed=names)
     return tuple(tuple(tokenizer.encode(words.get(name, name)).tolist()) for name in names)
-
-
-def turn_end(tokenizer: Subwords) -> int | None:
-    """The token that ends an assistant's turn: the first special one after its text."""
-    said = [Message("user", _slot(0)), Message("assistant", _slot(1))]
-    after = _SLOT.split(render_chat(tokenizer.chat_template, said, answer=False))[-1]
-    special = set(tokenizer.special)
-    return next((token for token in tokenizer.encode_markup(after).tolist() if token in special), tokenizer.end)
-
-
-def _slot(number: int) -> str:
-    return f"\ue000{number}\ue001"
 
 
 def _variable(name: str) -> str:

@@ -31,23 +31,27 @@ def draw(assembly: Assembly, count: int) -> tuple[Samples, Batch] | None:
     data = assembly.prepared.validation if len(assembly.prepared.validation) else assembly.prepared.train
     batch = data.batch([row % len(data) for row in range(count)], augment=None).to(assembly.processes.device)
     seeds = seeds_of(assembly.recipe.seed, range(count)).to(assembly.processes.device)
+    start = _start(assembly, batch)
     lengths = None
     if assembly.prepared.target.form is Form.TOKENS:
-        lengths = torch.full((count,), min(TOKENS, assembly.prepared.target.max_length), device=seeds.device)
+        begun = 0 if start is None or start.lengths is None else start.lengths
+        lengths = torch.full((count,), TOKENS, device=seeds.device) + begun
+        lengths = lengths.clamp(max=assembly.prepared.target.max_length)
     with assembly.resting() as family:
         if not isinstance(family, Sampling):
             return None
         asked = {key: value for key, value in assembly.recipe.evaluate.control.items() if key not in WHOLE_ITEMS}
         controls = type(family).Controls.parse(asked, "evaluate.control")
-        start = _start(assembly, batch)
         made = family.sample(batch.conditions, prefix=start, lengths=lengths, controls=controls, seeds=seeds)
         return made, batch
 
 
 def _start(assembly: Assembly, batch: Batch) -> Field | None:
-    """The first tokens of the items, for text that has no line end to start after."""
+    """What was said before dialogues' last answers; the first tokens of text that has no line end to start after."""
     target = assembly.prepared.target
-    return Field(batch.target.values[:, :1]) if target.stream and target.begin is None else None
+    if target.form is not Form.TOKENS:
+        return None
+    return Field(batch.target.values[:, :1]) if target.stream and target.begin is None else batch.target.before_last()
 
 
 def write(assembly: Assembly, step: int, folder: Path) -> list[Path]:

@@ -17,9 +17,9 @@ _LOOKED_AT = 100_000
 
 
 def lines(modality: Modality, arrays: Sequence[np.ndarray]) -> list[str]:
-    """One line an item: its text on one line, or its token ids."""
-    if is_text(modality):
-        return [one_line(modality.decode(array)) for array in arrays]
+    """One line an item: its text on one line (of a dialogue, its last answer), or its token ids."""
+    if _writes(modality):
+        return [one_line(_told(modality, array)) for array in arrays]
     return [" ".join(map(str, array.tolist())) for array in arrays]
 
 
@@ -31,11 +31,11 @@ def one_line(text: str) -> str:
 def elements(modality: Modality, array: np.ndarray) -> Sequence[str]:
     """What copies are looked for in, so that what changes no figure of quality hides none.
 
-    A text's letters and digits, of one width and case; how each note of music follows the last one of its voice, so
-    that a transposed copy is one; else token ids.
+    A text's letters and digits (of a dialogue, its last answer's), of one width and case; how each note of music
+    follows the last one of its voice, so that a transposed copy is one; else token ids.
     """
-    if is_text(modality):
-        return letters(modality.decode(array))
+    if _writes(modality):
+        return letters(_told(modality, array))
     return steps(modality.decode(array)) if modality.name == "music" else [str(token) for token in array.tolist()]
 
 
@@ -68,14 +68,14 @@ def steps(piece: Any) -> list[str]:
 
 def kind_of_elements(modality: Modality) -> str:
     """What `elements` are, in words."""
-    if is_text(modality):
+    if _writes(modality):
         return "letters and digits"
     return "notes, each by its interval and length" if modality.name == "music" else "tokens"
 
 
 def order_of(modality: Modality, real: Sequence[np.ndarray]) -> int:
     """How many elements in a row say something: three of a script whose letters are words, else five."""
-    return 3 if is_text(modality) and tokenizer_of(modality, [modality.decode(a) for a in real]) == "char" else 5
+    return 3 if _writes(modality) and tokenizer_of(modality, [_told(modality, a) for a in real]) == "char" else 5
 
 
 def is_text(modality: Modality) -> bool:
@@ -85,12 +85,12 @@ def is_text(modality: Modality) -> bool:
 
 def bound_to_tokens(modality: Modality) -> bool:
     """Whether figures over `lines` or `elements` depend on how items are cut into tokens."""
-    return modality.form is Form.TOKENS and not is_text(modality)
+    return modality.form is Form.TOKENS and not _writes(modality)
 
 
 def tokenizer_of(modality: Modality, real: Sequence[str]) -> str:
     """By the real items: ``13a`` for spaced words, ``char`` for scripts without spaces, ``none`` for token ids."""
-    if not is_text(modality):
+    if not _writes(modality):
         return "none"
     letters = letters_of(real)
     return "char" if sum(map(unspaced, letters)) > len(letters) / 2 else "13a"
@@ -109,6 +109,15 @@ def unspaced(letter: str) -> bool:
 def scorer(tokenizer: str) -> Any:
     """Sentence-level BLEU as sacrebleu has it: exponential smoothing, effective order."""
     return BLEU(tokenize=tokenizer, effective_order=True)
+
+
+def _writes(modality: Modality) -> bool:
+    """Whether models of it write texts, which `_told` gives."""
+    return modality.name in ("text", "chat")
+
+
+def _told(modality: Modality, array: np.ndarray) -> str:
+    return modality.text(modality.decode(array)) or ""
 
 
 def words(texts: Sequence[str], tokenizer: str) -> list[list[str]]:

@@ -1,20 +1,26 @@
-"""Dialogues: their messages, read with every fault named, and the text that a publisher's template makes of them."""
+"""Dialogues: their messages, read with every fault named, and what a publisher's template makes of them."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
+import numpy as np
+
 from miaobi.errors import DataError
-from miaobi.prompting.sandbox import render
+from miaobi.modalities._sandbox import render
+from miaobi.modalities._subwords import Subwords
 
 Role = Literal["system", "user", "assistant"]
-ROLES = get_args(Role)
+ROLES: tuple[Role, ...] = get_args(Role)
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """OpenAI's ChatML, which many published models were taught; for one that brings no template of its own."""
+SLOT = re.compile("\ue000(\\d+)\ue001")
+"""Where a text stands while a template is rendered: private-use characters, which no template has."""
 
 
 class Message(NamedTuple):
@@ -58,6 +64,48 @@ def render_chat(template: str | None, messages: Sequence[Message], *, answer: bo
     told = [message._asdict() for message in messages]
     values = {"messages": told, "add_generation_prompt": answer, "bos_token": "", "eos_token": "", "tools": None}
     return render(template or CHATML, values)
+
+
+def dialogue_parts(
+    tokenizer: Subwords, messages: Sequence[Message], *, answer: bool
+) -> list[tuple[int | None, np.ndarray]]:
+    """A dialogue as runs of tokens: each with the number of the message that it is the text of, or ``None``.
+
+    What people wrote is text, whatever it spells.
+
+    Raises:
+        InvalidRecipe: the model's template cannot be used.
+    """
+    marked = [Message(one.role, slot(number)) for number, one in enumerate(messages)]
+    parts = SLOT.split(render_chat(tokenizer.chat_template, marked, answer=answer))
+    return [
+        (int(part), tokenizer.encode(messages[int(part)].content))
+        if place % 2
+        else (None, tokenizer.encode_markup(part))
+        for place, part in enumerate(parts)
+    ]
+
+
+def dialogue_tokens(tokenizer: Subwords, messages: Sequence[Message], *, answer: bool = True) -> np.ndarray:
+    """``int64 [L]``: a dialogue up to where the next answer begins, without a begin token; what people wrote is text.
+
+    Raises:
+        InvalidRecipe: the model's template cannot be used.
+    """
+    return np.concatenate([tokens for _, tokens in dialogue_parts(tokenizer, messages, answer=answer)])
+
+
+def turn_end(tokenizer: Subwords) -> int | None:
+    """The token that ends an assistant's turn: the first special one after its text."""
+    said = [Message("user", slot(0)), Message("assistant", slot(1))]
+    after = SLOT.split(render_chat(tokenizer.chat_template, said, answer=False))[-1]
+    special = set(tokenizer.special)
+    return next((token for token in tokenizer.encode_markup(after).tolist() if token in special), tokenizer.end)
+
+
+def slot(number: int) -> str:
+    """What marks the place of text ``number``."""
+    return f"\ue000{number}\ue001"
 
 
 def _message(found: Any, where: str) -> Message:

@@ -44,6 +44,12 @@ def command(
     engine: Annotated[
         str, typer.Option("--engine", metavar="E", help="pytorch, or llama.cpp for single streams on a processor.")
     ] = "pytorch",
+    template: Annotated[
+        Path | None, typer.Option("--template", metavar="FILE", help="A prompt with fields, in YAML.")
+    ] = None,
+    field: Annotated[
+        list[str] | None, typer.Option("--field", metavar="K=V", help="A field of the template; may be repeated.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make items and write them to files."""
@@ -55,6 +61,16 @@ def command(
             said = {"--prompt": prompt, "--condition": condition, "--control": control, "--edit": edit, "--mask": mask}
             _of_recipe(model, folder, said, answer)
             return
+        if template is not None:
+            said = {"--prompt": prompt, "--condition": condition, "--edit": edit, "--mask": mask}
+            _refuse(said, "the template is the prompt")
+            told = {"controls": values(control, "--control"), "n": n, "seed": seed, "engine": engine}
+            from miaobi.generation import generate_from
+
+            made = generate_from(model, template, pairs(field, "--field"), out=folder, **told)
+            answer.give({"items": [_said(item) for item in made]}, [*map(_shown, made), f"files: {folder}"])
+            return
+        _refuse({"--field": field}, "a field is of a template")
         items = miaobi.generate(
             model,
             prompt=prompt,
@@ -75,17 +91,22 @@ def command(
 
 def _of_recipe(recipe: str, folder: Path, said: dict[str, Any], answer: Answer) -> None:
     """Everything that a recipe asks for."""
-    from miaobi.errors import InvalidRecipe
     from miaobi.generation import generate_recipe
 
-    if given := [option for option, value in said.items() if value is not None]:
-        raise InvalidRecipe("the recipe says what is made", given=given, cure="leave these options out")
+    _refuse(said, "the recipe says what is made")
     made = generate_recipe(recipe, out=folder)
     lines = [line for name, items in made.items() for line in (f"{name}:", *map(_shown, items), "")]
     answer.give(
         {"requests": {name: [_said(item) for item in items] for name, items in made.items()}},
         [*lines, f"files: {folder}"],
     )
+
+
+def _refuse(said: dict[str, Any], why: str) -> None:
+    from miaobi.errors import InvalidRecipe
+
+    if given := [option for option, value in said.items() if value is not None]:
+        raise InvalidRecipe(why, given=given, cure="leave these options out")
 
 
 def _said(item: Any) -> dict[str, Any]:

@@ -7,5 +7,16 @@ from miaobi.generation.latents import interpolate, reconstruct, traverse
 from miaobi.generation.pipeline import Generated, generate
 from miaobi.generation.recipe import generate_recipe
 from miaobi.generation.streaming import stream
+from miaobi.generation.templated import generate_from
 
-__all__ = ["Chat", "Generated", "generate", "generate_recipe", "interpolate", "reconstruct", "stream", "traverse"]
+__all__ = [
+    "Chat",
+    "Generated",
+    "generate",
+    "generate_from",
+    "generate_recipe",
+    "interpolate",
+    "reconstruct",
+    "stream",
+    "traverse",
+]

@@ -98,7 +98,7 @@ def generate(
     if edited is not None and prefix is not None:
         raise InvalidRecipe("the edited file says how the item begins", given=prompt, cure="leave the prompt out")
     starts = _Start(given, prefix, edited)
-    folder = _folder(out)
+    folder = output_folder(out)
     made: list[Generated] = []
     for start in range(0, n, _CHUNK):
         indices = range(start, min(n, start + _CHUNK))
@@ -135,7 +135,12 @@ def _finish(model: Model, item: Item, folder: Path | None, seed: int, index: int
     return Generated(item, model.modality.text(item), paths[0] if paths else None, paths, seed, index)
 
 
-def _folder(out: Path | str | None) -> Path | None:
+def output_folder(out: Path | str | None) -> Path | None:
+    """The folder to write to, made where it is not there; ``None``: nothing is written.
+
+    Raises:
+        RunFolderError: it cannot be written to.
+    """
     if out is None:
         return None
     try:

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
-from miaobi.prompting.chat import CHATML
 
 from miaobi import models
 from miaobi.errors import DataError, InvalidRecipe, Unsupported
 from miaobi.generation import Chat
+from miaobi.modalities._dialogue import CHATML
 from miaobi.prompting import dialogue_tokens
 from tests.support.public import LONGEST, folder
 

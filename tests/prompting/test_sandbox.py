@@ -6,9 +6,9 @@ import time
 from typing import Any
 
 import pytest
-from miaobi.prompting.sandbox import fields_of
 
 from miaobi.errors import InvalidRecipe, MiaobiError
+from miaobi.modalities._sandbox import fields_of
 from miaobi.prompting import render
 
 GROWING = "{% set ns = namespace(x='ab', l=[1]) %}{% for i in range(200) %}{% set ns.CHANGE %}{% endfor %}"

@@ -19,6 +19,7 @@ from miaobi.families._base import (
     Predicting,
     Representing,
     Sampling,
+    Showing,
     Spelling,
     require,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "Predicting",
     "Representing",
     "Sampling",
+    "Showing",
     "Spelling",
     "find",
     "names",

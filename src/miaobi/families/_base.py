@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -278,6 +279,20 @@ class Predicting(Protocol):
 
     def predict(self, conditions: dict[str, Field]) -> Tensor:
         """LABEL: log-probabilities ``[B, classes]``; TENSOR: estimates, the shape of targets."""
+        ...
+
+
+@runtime_checkable
+class Showing(Protocol):
+    """Is shown examples before an item."""
+
+    @property
+    def shown_count(self) -> int:
+        """How many, at most."""
+        ...
+
+    def ordered(self, order: int) -> AbstractContextManager[None]:
+        """The same examples come in another order inside; 0 is the usual one."""
         ...
 
 

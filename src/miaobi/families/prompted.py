@@ -98,6 +98,11 @@ class Prompted(autoregressive.Autoregressive):
         """Keep some of the items to be shown."""
         self.pool.take(batch, lambda kept: self._embed(kept.conditions, len(kept)))
 
+    @property
+    def shown_count(self) -> int:
+        """See `Showing`."""
+        return int(self.config.shots)
+
     @contextmanager
     def ordered(self, order: int) -> Iterator[None]:
         """Examples come in another order inside."""

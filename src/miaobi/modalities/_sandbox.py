@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from miaobi.errors import InvalidRecipe, MissingExtra
-from miaobi.prompting import _limits as limits
+from miaobi.modalities import _sandbox_limits as limits
 
 _FILTERS = frozenset(
     {"abs", "attr", "capitalize", "count", "d", "default", "dictsort", "e", "escape", "first", "float", "int"}

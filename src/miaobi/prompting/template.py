@@ -11,7 +11,7 @@ from pydantic import Field as Value
 from pydantic import model_validator
 
 from miaobi.errors import InvalidRecipe, UnknownName
-from miaobi.prompting.sandbox import fields_of, render
+from miaobi.modalities._sandbox import fields_of, render
 from miaobi.types import Settings
 
 _LARGEST_FILE = 1 << 20

@@ -16,8 +16,8 @@ MISTAKES = [
     Mistake(
         "targets off by one",
         _FAMILY,
-        "self.network(tokens[:, :-1], logits=False), tokens[:, 1:], weight[:, 1:]",
-        "self.network(tokens[:, 1:], logits=False), tokens[:, 1:], weight[:, 1:]",
+        "self.network(tokens[:, :-1], logits=logits), tokens[:, 1:], weight[:, 1:]",
+        "self.network(tokens[:, 1:], logits=logits), tokens[:, 1:], weight[:, 1:]",
         _TESTS + "test_targets_are_the_next_tokens",
     ),
     Mistake(

@@ -57,36 +57,30 @@ def command(
 
     with answering(json) as answer:
         folder = out or Path("generated") / datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        given = {"--prompt": prompt, "--condition": condition, "--edit": edit, "--mask": mask}
+        drawn: dict[str, Any] = {"controls": values(control, "--control"), "n": n, "seed": seed, "engine": engine}
         if model.endswith((".yaml", ".yml")):
-            said = {"--prompt": prompt, "--condition": condition, "--control": control, "--edit": edit, "--mask": mask}
-            _of_recipe(model, folder, said, answer)
-            return
-        if template is not None:
-            said = {"--prompt": prompt, "--condition": condition, "--edit": edit, "--mask": mask}
-            _refuse(said, "the template is the prompt")
-            told = {"controls": values(control, "--control"), "n": n, "seed": seed, "engine": engine}
-            from miaobi.generation import generate_from
+            _of_recipe(model, folder, {**given, "--control": control, "--template": template}, answer)
+        elif template is not None:
+            _refuse(given, "the template is the prompt")
+            _of_template(model, template, pairs(field, "--field"), folder, drawn, answer)
+        else:
+            _refuse({"--field": field}, "a field is of a template")
+            told = {"prompt": prompt, "conditions": pairs(condition, "--condition"), "edit": edit, "mask": mask}
+            _give(miaobi.generate(model, out=folder, **told, **drawn), folder, answer)
 
-            made = generate_from(model, template, pairs(field, "--field"), out=folder, **told)
-            answer.give({"items": [_said(item) for item in made]}, [*map(_shown, made), f"files: {folder}"])
-            return
-        _refuse({"--field": field}, "a field is of a template")
-        items = miaobi.generate(
-            model,
-            prompt=prompt,
-            conditions=pairs(condition, "--condition"),
-            controls=values(control, "--control"),
-            n=n,
-            seed=seed,
-            out=folder,
-            edit=edit,
-            mask=mask,
-            engine=engine,
-        )
-        answer.give(
-            {"items": [_said(item) for item in items]},
-            [*map(_shown, items), f"files: {folder}"],
-        )
+
+def _of_template(
+    model: str, template: Path, fields: dict[str, str], folder: Path, drawn: dict[str, Any], answer: Answer
+) -> None:
+    """What goes on from a template, or answers it."""
+    from miaobi.generation import generate_from
+
+    _give(generate_from(model, template, fields, out=folder, **drawn), folder, answer)
+
+
+def _give(items: list[Any], folder: Path, answer: Answer) -> None:
+    answer.give({"items": [_said(item) for item in items]}, [*map(_shown, items), f"files: {folder}"])
 
 
 def _of_recipe(recipe: str, folder: Path, said: dict[str, Any], answer: Answer) -> None:

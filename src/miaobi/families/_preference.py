@@ -98,7 +98,7 @@ class PreferenceFamily(Family):
     @classmethod
     def metric(cls, form: Form) -> str:
         """How often the implied reward tells which held-out answer is preferred."""
-        return "preference.accuracy"
+        return "preference.preference_accuracy"
 
     def phases(self) -> list[Phase]:
         return [Phase("train", ("network",))]

@@ -31,6 +31,10 @@ _SOURCE = "source"
 _FAMILY = {Kind.READING: "seq2seq", Kind.MASKED: "masked_lm", Kind.ENCODING: "masked_lm"}
 
 
+_STARTING = (Autoregressive, MaskedLM, ReadingFamily, Ranker)
+"""Families that a public model can be the network of, and those derived from them."""
+
+
 def kind_for(family: str | None, reference: str) -> Kind:
     """What a public model is to do in a family; without one, what it was published for.
 
@@ -38,27 +42,25 @@ def kind_for(family: str | None, reference: str) -> Kind:
         Unsupported: the family cannot start from a public model.
         RequestError, RunFailed: as for `miaobi.pretrained.locate`.
     """
+    found = None if family is None else families.find(family)
+    if found is not None and not issubclass(found, _STARTING):
+        raise Unsupported(
+            f"the family {family} cannot start from a public model",
+            allowed="autoregressive, seq2seq, masked_lm, classifier, regressor, ranker",
+            cure="choose one of those",
+        )
     heads = locate(reference).json("config.json")
     made = " ".join(map(str, heads.get("architectures") or ()))
     encoding = Kind.MASKED if "MaskedLM" in made or "PreTraining" in made else Kind.ENCODING
-    if family is None:
+    if found is None:
         if heads.get("is_encoder_decoder"):
             return Kind.READING
         return Kind.CAUSAL if "CausalLM" in made or "LMHead" in made else encoding
-    found = families.find(family)
     if issubclass(found, Seq2Seq):
         return Kind.READING
     if issubclass(found, Autoregressive):
         return Kind.CAUSAL
-    if issubclass(found, MaskedLM):
-        return encoding
-    if issubclass(found, ReadingFamily | Ranker):
-        return Kind.ENCODING
-    raise Unsupported(
-        f"the family {family} cannot start from a public model",
-        allowed="autoregressive, seq2seq, masked_lm, classifier, regressor, ranker",
-        cure="choose one of those",
-    )
+    return encoding if issubclass(found, MaskedLM) else Kind.ENCODING
 
 
 def reader_section(base: Base, given: Mapping[str, Any]) -> dict[str, Any]:

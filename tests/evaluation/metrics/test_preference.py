@@ -79,9 +79,9 @@ def test_a_model_that_prefers_24_of_30_has_that_accuracy_with_wilsons_interval()
         ),
         ["preference"],
     )
-    assert found["accuracy"].value == 24 / 30
+    assert found["preference_accuracy"].value == 24 / 30
     assert found["margin"].value == pytest.approx((24 * 5 - 6 * 5) / 30)
-    low, high = found["accuracy"].interval  # type: ignore[misc]
+    low, high = found["preference_accuracy"].interval  # type: ignore[misc]
     z, share = 1.959964, 24 / 30
     centre, half = (
         (share + z**2 / 60) / (1 + z**2 / 30),
@@ -93,20 +93,25 @@ def test_a_model_that_prefers_24_of_30_has_that_accuracy_with_wilsons_interval()
 
 
 def test_equal_rewards_count_one_half_and_swapped_sides_turn_it_round() -> None:
-    assert score(world(lambda line: 7.0, lambda line: 3.0), ["preference.accuracy"])["accuracy"].value == 0.5
+    assert (
+        score(world(lambda line: 7.0, lambda line: 3.0), ["preference.preference_accuracy"])[
+            "preference_accuracy"
+        ].value
+        == 0.5
+    )
     right = score(world(preferring(24), lambda line: 1.0), ["preference"])
     wrong = score(world(lambda line: -preferring(24)(line), lambda line: 1.0), ["preference"])
-    assert right["accuracy"].value == (24 + 3) / 30
-    assert wrong["accuracy"].value == pytest.approx(1 - right["accuracy"].value)
+    assert right["preference_accuracy"].value == (24 + 3) / 30
+    assert wrong["preference_accuracy"].value == pytest.approx(1 - right["preference_accuracy"].value)
     assert wrong["margin"].value == -right["margin"].value
 
 
 def test_rewards_are_above_the_references() -> None:
     """A text that both models find likely is no better for that."""
     likely = preferring(30)
-    assert score(world(likely, likely), ["preference"])["accuracy"].value == 0.5
+    assert score(world(likely, likely), ["preference"])["preference_accuracy"].value == 0.5
     assert score(world(likely, likely), ["preference"])["margin"].value == 0
-    assert score(world(likely), ["preference"])["accuracy"].value > 0.5
+    assert score(world(likely), ["preference"])["preference_accuracy"].value > 0.5
 
 
 def test_without_a_reference_it_is_by_the_token_and_does_not_compare() -> None:
@@ -114,12 +119,12 @@ def test_without_a_reference_it_is_by_the_token_and_does_not_compare() -> None:
         return 2.0 * (len(line) + 1)
 
     alone = score(world(by_length), ["preference"])
-    assert alone["accuracy"].value == 0.5
+    assert alone["preference_accuracy"].value == 0.5
     assert alone["margin"].value == pytest.approx(0)
-    assert alone["accuracy"].protocol["reward"] == "log-likelihood of a token"
+    assert alone["preference_accuracy"].protocol["reward"] == "log-likelihood of a token"
     with_reference = score(world(by_length, lambda line: 1.0), ["preference"])
     with pytest.raises(Incomparable, match="reward"):
-        require_comparable(alone["accuracy"], with_reference["accuracy"])
+        require_comparable(alone["preference_accuracy"], with_reference["preference_accuracy"])
 
 
 def test_marks_are_compared_across_items_as_a_roc_curve_is() -> None:
@@ -128,10 +133,10 @@ def test_marks_are_compared_across_items_as_a_roc_curve_is() -> None:
     found = score(
         world(lambda line: -float(rewards[LINES.index(line)]), lambda line: 0.0, {"desirable": marks}), ["preference"]
     )
-    assert found["accuracy"].value == pytest.approx(roc_auc_score(marks, rewards))
+    assert found["preference_accuracy"].value == pytest.approx(roc_auc_score(marks, rewards))
     good = rewards[::3].mean()
     assert found["margin"].value == pytest.approx(good - np.delete(rewards, np.s_[::3]).mean(), abs=1e-6)
-    assert found["accuracy"].protocol["interval_method"] == "95 %, DeLong"
+    assert found["preference_accuracy"].protocol["interval_method"] == "95 %, DeLong"
 
 
 def test_delongs_interval_covers_as_it_says() -> None:
@@ -152,14 +157,14 @@ def test_the_floor_is_what_length_alone_tells() -> None:
     family = Judge(modality, lambda line: 1.0)
     found = score(context(family, Data(modality, held, held, Rows("test", [], modality))), ["preference"])
     expected = np.mean([(len(a) < len(b)) + (len(a) == len(b)) / 2 for a, b in zip(short, long, strict=True)])
-    assert found["accuracy"].floor == pytest.approx(expected)
+    assert found["preference_accuracy"].floor == pytest.approx(expected)
     assert found["margin"].floor is None
 
 
 def test_a_look_during_training_takes_some_items_and_no_interval() -> None:
     found = score(world(preferring(30), lambda line: 1.0, brief=True, count=10), ["preference"])
-    assert found["accuracy"].interval is None
-    assert found["accuracy"].protocol["samples"] == 10
+    assert found["preference_accuracy"].interval is None
+    assert found["preference_accuracy"].protocol["samples"] == 10
 
 
 def test_what_cannot_be_measured_is_refused() -> None:

@@ -37,7 +37,7 @@ class Preference(Metric):
     not that samples are any better: both answers may have become improbable. Watch `likelihood` beside it.
     """
 
-    figures: ClassVar[dict[str, Direction]] = {"accuracy": Direction.HIGHER, "margin": Direction.HIGHER}
+    figures: ClassVar[dict[str, Direction]] = {"preference_accuracy": Direction.HIGHER, "margin": Direction.HIGHER}
     paper: ClassVar[str] = (
         'Rafailov et al. 2023, "Direct preference optimization"; DeLong et al. 1988, "Comparing the areas under two or '
         'more correlated receiver operating characteristic curves"'
@@ -53,7 +53,10 @@ class Preference(Metric):
         """
         found = _measure(context)
         floor = max(0.5, (told := _accuracy(found.paired, *found.tokens)[0]), 1 - told)
-        values = {"accuracy": (*_accuracy(found.paired, *found.rewards), floor), "margin": (*_margin(found), None)}
+        values = {
+            "preference_accuracy": (*_accuracy(found.paired, *found.rewards), floor),
+            "margin": (*_margin(found), None),
+        }
         reward = "log-likelihood above the part reference's" if _reference(context) else "log-likelihood of a token"
         return {
             figure: Score(
@@ -75,8 +78,8 @@ class Preference(Metric):
 
 
 _INTERVALS = {
-    ("accuracy", True): "Wilson",
-    ("accuracy", False): "DeLong",
+    ("preference_accuracy", True): "Wilson",
+    ("preference_accuracy", False): "DeLong",
     ("margin", True): "Student's t over pairs",
     ("margin", False): "Welch",
 }

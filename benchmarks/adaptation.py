@@ -7,6 +7,7 @@ goes on where it stopped. It takes over an hour at its usual budget, so ``make b
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 
 from benchmarks._common import Report, machine
 from miaobi.models import info_of
+from miaobi.recipe import shipped
 
 MINUTES = os.environ.get("MIAOBI_BENCH_MINUTES", "10")
 THREADS = os.environ.get("MIAOBI_BENCH_THREADS", "2")
@@ -77,11 +79,14 @@ def main() -> None:
 
 
 def _scored(way: str, changes: Sequence[str]) -> dict[str, Any]:
-    run, kept = WORK / _slug(way), WORK / f"{_slug(way)}.json"
+    run = WORK / _slug(way)
+    kept = run.with_suffix(".json")
     if kept.is_file():
         return json.loads(kept.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
     settings = [f"--set={change}" for change in (*changes, *_SHARED)]
-    _miaobi("train", RECIPE, "--run", str(run), "--resume", *settings)
+    # A run that is done would be delivered again by a process that trained nothing, and say its memory.
+    if not (run / "model" / "model.json").is_file():
+        _miaobi("train", RECIPE, "--run", str(run), "--resume", *settings)
     found = _miaobi("evaluate", str(run), "--metric", "rouge")
     kept.write_text(json.dumps(found), encoding="utf-8")
     return found
@@ -119,7 +124,10 @@ def _memory(way: str) -> tuple[float, float]:
 
 
 def _slug(way: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in way.lower())
+    """A folder's name; runs of other settings have another."""
+    said = json.dumps([WAYS[way], _SHARED, Path(shipped()[RECIPE]).read_text(encoding="utf-8")])
+    name = "".join(letter if letter.isalnum() else "-" for letter in way.lower())
+    return f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
 
 
 if __name__ == "__main__":

@@ -152,16 +152,16 @@ def test_the_networks_own_tokens_are_equal(drawn):
     assert told == {"greedy_tokens": len(tokens), "near_ties": 0, "largest_gap": 0.0}
 
 
-def test_another_token_is_a_near_tie_up_to_twice_the_tolerance(drawn):
+def test_another_token_is_a_near_tie_up_to_what_is_allowed(drawn):
     source, prompt, _ = drawn
     logits = source.logits(prompt)[-1].masked_fill(~source.allowed, float("-inf"))
     best, second = logits.topk(2).values.tolist()
     other = [int(logits.topk(2).indices[1])]
     other += draw_greedily(source, [*prompt, *other], source.logits)[: 64 - 1]
     gap = best - second
-    assert compare_greedy(source, [prompt], [other], 0.51 * gap)["near_ties"] == 1
+    assert compare_greedy(source, [prompt], [other], 1.01 * gap)["near_ties"] == 1
     with pytest.raises(ExportFailed, match="other greedy tokens"):
-        compare_greedy(source, [prompt], [other], 0.49 * gap)
+        compare_greedy(source, [prompt], [other], 0.99 * gap)
 
 
 def test_tokens_that_are_never_drawn_and_early_stops_are_refused(drawn):

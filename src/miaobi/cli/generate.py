@@ -60,7 +60,9 @@ def command(
         given = {"--prompt": prompt, "--condition": condition, "--edit": edit, "--mask": mask}
         drawn: dict[str, Any] = {"controls": values(control, "--control"), "n": n, "seed": seed, "engine": engine}
         if model.endswith((".yaml", ".yml")):
-            _of_recipe(model, folder, {**given, "--control": control, "--template": template}, answer)
+            other = {"-n": n if n > 1 else None, "--seed": seed or None, "--field": field}
+            other |= {"--control": control, "--template": template}
+            _of_recipe(model, folder, {**given, **other, "--engine": None if engine == "pytorch" else engine}, answer)
         elif template is not None:
             _refuse(given, "the template is the prompt")
             _of_template(model, template, pairs(field, "--field"), folder, drawn, answer)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,10 +13,12 @@ from miaobi.data.dataset import Dataset
 from miaobi.data.duplicates import NEAR, candidates
 from miaobi.data.prepare import Prepared
 from miaobi.data.reading import PARTS
-from miaobi.modalities import Modality
+from miaobi.modalities import Modality, Viewed
 
 _CHUNK = 256
 _CACHED = 1 << 12
+_STRETCH = 40
+"""Characters that two texts hardly share by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +47,17 @@ def find_known(new: Prepared, old: Sequence[Prepared], *, near: bool) -> Known:
     Args:
         new: just prepared, by the old data's own modalities.
         old: every data set before it.
-        near: whether near duplicates count; of windows of one long text only equal ones are found.
+        near: whether near duplicates count; a window of one long text is known where it has a stretch of `_STRETCH`
+            characters of it. An item that shares a condition that identifies it with a held-out one is held out too.
     """
     ours = np.concatenate([getattr(new, part).ids.numpy() for part in PARTS])
     held_ids = np.concatenate([getattr(one, part).ids.numpy() for one in old for part in PARTS[1:]])
     train_ids = np.concatenate([one.train.ids.numpy() for one in old])
     held, equal = (frozenset(ours[np.isin(ours, ids)].tolist()) for ids in (held_ids, train_ids))
-    if not near or new.target.stream:
+    if new.target.stream:
+        return Known(held | _overlapping(new, old, PARTS[1:]), equal | _overlapping(new, old, PARTS[:1]), equal)
+    held |= _sharing(new, old)
+    if not near:
         return Known(held, equal, equal)
     near_held, near_trained = _near(new, old)
     return Known(held | near_held, equal | near_trained, equal)
@@ -69,6 +75,57 @@ def _near(new: Prepared, old: Sequence[Prepared]) -> tuple[frozenset[int], froze
         if earlier < total <= later and modality.similarity(side.item(earlier), side.item(later)) >= NEAR:
             found[earlier >= held].add(side.id(later))
     return frozenset(found[0]), frozenset(found[1])
+
+
+def _sharing(new: Prepared, old: Sequence[Prepared]) -> frozenset[int]:
+    """Ids of new items with a condition that a held-out item has: a pair's either side keeps it where it was."""
+    found: set[int] = set()
+    for name, modality in new.conditions.items():
+        if isinstance(modality, Viewed) or not modality.identifies:
+            continue
+        held = {modality.pack(item) for one in old for part in PARTS[1:] for _, item in _told(getattr(one, part), name)}
+        for part in PARTS:
+            found |= {number for number, item in _told(getattr(new, part), name) if modality.pack(item) in held}
+    return frozenset(found)
+
+
+def _told(data: Dataset, name: str) -> Iterator[tuple[int, Any]]:
+    """The id and the condition of every item that has it."""
+    ids = data.ids.tolist()
+    for start in range(0, len(data), _CHUNK):
+        rows = range(start, min(start + _CHUNK, len(data)))
+        for row, item in zip(rows, data.condition_items(name, rows), strict=True):
+            if item is not None:
+                yield ids[row], item
+
+
+def _overlapping(new: Prepared, old: Sequence[Prepared], parts: Sequence[str]) -> frozenset[int]:
+    """Ids of new windows that have a whole stretch of an old part's text in them, wherever it stood."""
+    known = {stretch for one in old for part in parts for stretch in _stretches(_texts(getattr(one, part)), 1)}
+    return frozenset(
+        number
+        for part in PARTS
+        for number, text in _numbered(getattr(new, part))
+        if any(stretch in known for stretch in _stretches([text], _STRETCH))
+    )
+
+
+def _stretches(texts: Iterable[str], step: int) -> Iterator[int]:
+    """Hashes of stretches of each text, begun every ``step`` characters."""
+    for text in texts:
+        for start in range(0, len(text) - _STRETCH + 1, step):
+            yield hash(text[start : start + _STRETCH])
+
+
+def _texts(data: Dataset) -> Iterator[str]:
+    return (text for _, text in _numbered(data))
+
+
+def _numbered(data: Dataset) -> Iterator[tuple[int, str]]:
+    ids = data.ids.tolist()
+    for start in range(0, len(data), _CHUNK):
+        rows = range(start, min(start + _CHUNK, len(data)))
+        yield from zip((ids[row] for row in rows), map(str, data.items(rows)), strict=True)
 
 
 def _subject(data: Prepared) -> tuple[str | None, Modality]:

@@ -33,8 +33,20 @@ def compare_logits(
     if any(ours.shape != theirs.shape for ours, theirs in pairs):
         given = [tuple(theirs.shape) for _, theirs in pairs]
         raise ExportFailed("the export's logits have another shape than the network's", given=given, cure=_CURE)
-    worst = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
-    return within("logit", worst, tolerance)
+    return within("logit", largest([(ours - theirs).abs().max() for ours, theirs in pairs]), tolerance)
+
+
+def largest(values: Sequence[Tensor | float]) -> float:
+    """The largest of values, not a number if one of them is none."""
+    return float(torch.stack([torch.as_tensor(value, dtype=torch.float64) for value in values]).max())
+
+
+def near_tie(measured: float, tolerance: float) -> float:
+    """How far apart two logits may be that change places: twice what the export was found to differ by elsewhere.
+
+    Where it was found next to nothing, the next token may differ by a little more, but never beyond the tolerance.
+    """
+    return 2 * min(tolerance, max(2 * measured, 1e-5))
 
 
 def within(what: str, worst: float, tolerance: float) -> dict[str, Any]:
@@ -58,25 +70,25 @@ def compare_greedy(
     source: Exportable,
     prompts: Sequence[list[int]],
     drawn: Sequence[list[int]],
-    tolerance: float,
+    allowed: float,
     never: Sequence[int] | None = None,
 ) -> dict[str, Any]:
     """Whether every token that the export drew is the network's most likely one after the same tokens.
 
     Each is compared after the tokens that the export drew before it, so one near-tie does not end the comparison. Two
-    logits whose gap is at most twice the tolerance may change places. ``never`` was not to be drawn; default: what the
-    model never draws.
+    logits whose gap is at most ``allowed`` (`near_tie`) may change places. ``never`` was not to be drawn; default: what
+    the model never draws.
 
     Raises:
         ExportFailed: a token that no near-tie explains, or fewer tokens than asked for without an end.
     """
     never = source.suppressed if never is None else never
     gaps = torch.cat([_gaps(source, *pair, never) for pair in zip(prompts, drawn, strict=True)])
-    if not bool((gaps <= 2 * tolerance).all()):
+    if not bool((gaps <= allowed).all()):
         raise ExportFailed(
             "the export draws other greedy tokens than the network",
             given=f"a token {float(gaps.max()):.4g} below the most likely one",
-            allowed=f"near-ties of up to {2 * tolerance:g}",
+            allowed=f"near-ties of up to {allowed:g}",
             cure=_CURE,
         )
     ties = int((gaps > 0).sum())

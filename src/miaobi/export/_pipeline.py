@@ -7,13 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from miaobi import plugins
 from miaobi.export._base import Format
+from miaobi.export._compare import largest, within
 from miaobi.export._describe import describe
 from miaobi.export._folder import Free, free_bytes, new_folder, require_unused
 from miaobi.export._inputs import Inputs, inputs_of
 from miaobi.export._source import Exportable, source_of
 from miaobi.models import Model, load
+
+_MERGED = 1e-3
+"""Logits: two small products are added before and after rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,9 @@ def export_model(
     require_unused(Path(out))
     model = model if isinstance(model, Model) else load(model)
     source = source_of(model)
-    return export_source(source, chosen, Path(out), inputs_of(model, source, texts), free)
+    inputs = inputs_of(model, source, texts)
+    _require_same(model, source, inputs)
+    return export_source(source, chosen, Path(out), inputs, free)
 
 
 def export_source(source: Exportable, chosen: Format, out: Path, inputs: Inputs, free: Free = free_bytes) -> Exported:
@@ -79,3 +87,16 @@ def export_source(source: Exportable, chosen: Format, out: Path, inputs: Inputs,
         describe(source, name, checks, folder)
         files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
     return Exported(name, out, files, checks)
+
+
+@torch.no_grad()
+def _require_same(model: Model, source: Exportable, inputs: Inputs) -> None:
+    """That what is written from, an adapter merged into it perhaps, is what the model computes.
+
+    Raises:
+        ExportFailed: it is not.
+    """
+    network = model.family.shipped().network
+    pairs = [(network(torch.tensor([tokens]))[0], source.logits(tokens)) for tokens in inputs.sequences]
+    apart = largest([(own.float() - other[:, : own.shape[1]]).abs().max() for own, other in pairs])
+    within("merged logit", apart, _MERGED)

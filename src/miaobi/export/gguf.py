@@ -11,7 +11,7 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.export._base import Format
-from miaobi.export._compare import GREEDY, compare_greedy, compare_texts, require_equal, room, within
+from miaobi.export._compare import GREEDY, compare_greedy, compare_texts, largest, near_tie, require_equal, room, within
 from miaobi.export._gguf_vocabulary import Vocabulary, vocabulary_of
 from miaobi.export._inputs import Inputs
 from miaobi.export._llama_cpp import LlamaCpp
@@ -88,11 +88,11 @@ class Gguf(Format):
             for prompt, count in zip(prompts, counts, strict=True)
         ]
         tolerance = _TOLERANCES[self.config.type]
-        worst = max(_difference(source, opened, sequence) for sequence in inputs.sequences)
+        worst = largest([_difference(source, opened, sequence) for sequence in inputs.sequences])
         return {
             "type": self.config.type,
             **within("log_probability", worst, tolerance),
-            **compare_greedy(source, prompts, drawn, tolerance, never),
+            **compare_greedy(source, prompts, drawn, near_tie(worst, tolerance), never),
             **_compare_tokenizer(source, opened, inputs),
             **_compare_roles(source, folder / _FILE),
         }
@@ -205,16 +205,23 @@ def _say_tokenizer(writer: Any, source: Exportable, vocabulary: Vocabulary) -> N
 def _difference(source: Exportable, opened: LlamaCpp, tokens: list[int]) -> float:
     """The largest difference of log-probabilities after parts of a sequence, that of logits but for a shift."""
     ours = source.logits(tokens).log_softmax(-1)
-    forced = next(token for token in range(source.tokenizer.size) if _is_whole(source.tokenizer.token_bytes(token)))
-    worst, size = 0.0, min(len(tokens), source.limit - 1)  # it draws a token, for which there has to be room
+    whole = (token for token in range(source.tokenizer.size) if _is_whole(source.tokenizer.token_bytes(token)))
+    forced = next(whole, None)
+    if forced is None:
+        raise Unsupported("no token of the model is a text by itself", cure="export it as transformers or onnx")
+    worst, size = [0.0], min(len(tokens), source.limit - 1)  # it draws a token, for which there has to be room
     for length in sorted({max(1, size * part // _PARTS) for part in range(1, _PARTS + 1)}):
         told = opened.log_probabilities(tokens[:length], forced)
-        worst = max(worst, *(abs(float(ours[length - 1, token]) - said) for token, said in told.items()))
-    return worst
+        worst += [abs(float(ours[length - 1, token]) - said) for token, said in told.items()]
+    return largest(worst)
 
 
 def _is_whole(piece: bytes) -> bool:
-    return piece.isalnum() and piece.isascii()
+    """Whether a token's bytes are letters or digits of any language, none of them in part."""
+    try:
+        return piece.decode().isalnum()
+    except UnicodeDecodeError:
+        return False
 
 
 def _compare_tokenizer(source: Exportable, opened: LlamaCpp, inputs: Inputs) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from miaobi.export._base import Format
-from miaobi.export._compare import compare_greedy, compare_logits, compare_texts, draw_greedily
+from miaobi.export._compare import compare_greedy, compare_logits, compare_texts, draw_greedily, near_tie
 from miaobi.export._inputs import Inputs
 from miaobi.export._source import Exportable, require_transformer
 from miaobi.modalities._subwords import FILE
@@ -67,9 +67,10 @@ class Onnx(Format):
 
         drawn = [draw_greedily(source, prompt, logits) for prompt in inputs.prompts()]
         engine = Tokenizer.from_file(str(folder / FILE))
+        found = compare_logits(source, inputs.sequences, logits, TOLERANCE)
         return {
-            **compare_logits(source, inputs.sequences, logits, TOLERANCE),
-            **compare_greedy(source, inputs.prompts(), drawn, TOLERANCE),
+            **found,
+            **compare_greedy(source, inputs.prompts(), drawn, near_tie(found["largest_logit_difference"], TOLERANCE)),
             **compare_texts(
                 inputs.texts,
                 lambda text: source.tokenizer.encode(text).tolist(),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.export._base import Format
-from miaobi.export._compare import compare_greedy, compare_logits, compare_texts, require_equal, room
+from miaobi.export._compare import compare_greedy, compare_logits, compare_texts, near_tie, require_equal, room
 from miaobi.export._inputs import Inputs
 from miaobi.export._peft import adapter_logits, adapter_tensors, write_adapter
 from miaobi.export._source import Exportable
@@ -68,9 +68,10 @@ class Transformers(Format):
             model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
             tokenizer = AutoTokenizer.from_pretrained(folder)
             drawn = [_generate(source, model, prompt) for prompt in inputs.prompts()]
+        found = compare_logits(source, inputs.sequences, lambda tokens: _logits(model, tokens), TOLERANCE)
         return {
-            **compare_logits(source, inputs.sequences, lambda tokens: _logits(model, tokens), TOLERANCE),
-            **compare_greedy(source, inputs.prompts(), drawn, TOLERANCE),
+            **found,
+            **compare_greedy(source, inputs.prompts(), drawn, near_tie(found["largest_logit_difference"], TOLERANCE)),
             **_compare_tokenizer(source, tokenizer, inputs),
             **_compare_roles(source, model, tokenizer),
         }

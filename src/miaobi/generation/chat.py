@@ -96,16 +96,11 @@ class Chat:
         """
         if not text.strip():
             raise DataError("nothing was said", cure="write something")
-        self.messages.append(Message("user", text))
-        try:
-            tokens = self._tokens()
-        except DataError:
-            self.messages.pop()
-            raise
-        return self._answer(tokens)
+        asked = Message("user", text)
+        return self._answer(asked, self._tokens(asked))
 
-    def _answer(self, tokens: torch.Tensor) -> Iterator[str]:
-        turn = sum(message.role == "user" for message in self.messages) - 1
+    def _answer(self, asked: Message, tokens: torch.Tensor) -> Iterator[str]:
+        turn = sum(message.role == "user" for message in self.messages)
         controls = self._chosen.model_copy(update={"max_length": len(tokens) + (self._chosen.max_length or LONGEST)})
         began = time.perf_counter()
         self.pace = Pace()
@@ -119,7 +114,9 @@ class Chat:
                 parts.append(piece)
                 yield piece
         finally:
-            self.messages.append(Message("assistant", "".join(parts)))
+            # Both or none: a question whose answer was never begun would leave the turns in disorder.
+            if parts:
+                self.messages += [asked, Message("assistant", "".join(parts))]
 
     def _drawn(self, request: Request, text: TextStream, began: float) -> Iterator[str]:
         for token in self._drawing.draw(request, self._layout.outputs):
@@ -142,13 +139,14 @@ class Chat:
         begin = (tokenizer.begin,) if tokenizer.begins and tokenizer.begin is not None else ()
         return Templated(self._family.target, {}, Template(opening=begin, end=turn_end(tokenizer)))
 
-    def _tokens(self) -> torch.Tensor:
+    def _tokens(self, asked: Message) -> torch.Tensor:
         """The dialogue up to its next answer, without as many of its oldest turns as there is no room for."""
         limit = self._family.network.limit
         room = None if limit is None else limit - min(limit // 2, self._chosen.max_length or LONGEST)
-        first = 1 if self.messages[0].role == "system" else 0
-        for left_out in range(0, len(self.messages) - first, 2):
-            kept = [*self.messages[:first], *self.messages[first + left_out :]]
+        said = [*self.messages, asked]
+        first = 1 if said[0].role == "system" else 0
+        for left_out in range(0, len(said) - first, 2):
+            kept = [*said[:first], *said[first + left_out :]]
             tokens = torch.from_numpy(dialogue_tokens(self._tokenizer, kept))
             if room is None or len(tokens) <= room:
                 self.left_out = left_out

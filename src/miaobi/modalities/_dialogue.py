@@ -19,6 +19,7 @@ CHATML = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 """OpenAI's ChatML, which many published models were taught; for one that brings no template of its own."""
+_GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
 SLOT = re.compile("\ue000(\\d+)\ue001")
 """Where a text stands while a template is rendered: private-use characters, which no template has."""
 
@@ -55,15 +56,25 @@ def read_messages(found: Any, where: str = "the dialogue") -> tuple[Message, ...
     return made
 
 
-def render_chat(template: str | None, messages: Sequence[Message], *, answer: bool) -> str:
-    """The text of a dialogue; with ``answer``, up to where the assistant's next one begins.
+def render_chat(tokenizer: Subwords, messages: Sequence[Message], *, answer: bool) -> str:
+    """The text of a dialogue, without a begin token; with ``answer``, up to where the assistant's next one begins.
 
     Raises:
-        InvalidRecipe: the template cannot be used.
+        InvalidRecipe: the tokenizer's template cannot be used.
     """
-    told = [message._asdict() for message in messages]
-    values = {"messages": told, "add_generation_prompt": answer, "bos_token": "", "eos_token": "", "tools": None}
-    return render(template or CHATML, values)
+    begin, end = ("" if one is None else tokenizer.spelled(one) for one in (tokenizer.begin, tokenizer.end))
+    values = {
+        "messages": [message._asdict() for message in messages],
+        "add_generation_prompt": answer,
+        "bos_token": begin,
+        "eos_token": end,
+        "tools": None,
+    }
+    # It says which tokens of an answer are learnt, which is known here without it.
+    template = _GENERATION.sub("", tokenizer.chat_template or CHATML)
+    text = render(template, values, lenient=True)
+    # Where every text begins with that token, whoever lays the dialogue out puts it there.
+    return text.removeprefix(begin) if tokenizer.begins else text
 
 
 def dialogue_parts(
@@ -77,7 +88,7 @@ def dialogue_parts(
         InvalidRecipe: the model's template cannot be used.
     """
     marked = [Message(one.role, slot(number)) for number, one in enumerate(messages)]
-    parts = SLOT.split(render_chat(tokenizer.chat_template, marked, answer=answer))
+    parts = SLOT.split(render_chat(tokenizer, marked, answer=answer))
     return [
         (int(part), tokenizer.encode(messages[int(part)].content))
         if place % 2
@@ -98,7 +109,7 @@ def dialogue_tokens(tokenizer: Subwords, messages: Sequence[Message], *, answer:
 def turn_end(tokenizer: Subwords) -> int | None:
     """The token that ends an assistant's turn: the first special one after its text."""
     said = [Message("user", slot(0)), Message("assistant", slot(1))]
-    after = SLOT.split(render_chat(tokenizer.chat_template, said, answer=False))[-1]
+    after = SLOT.split(render_chat(tokenizer, said, answer=False))[-1]
     special = set(tokenizer.special)
     return next((token for token in tokenizer.encode_markup(after).tolist() if token in special), tokenizer.end)
 

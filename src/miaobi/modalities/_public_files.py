@@ -196,6 +196,12 @@ def _checked(files: PublicFiles) -> PublicFiles:
             given=f"auto_map in {files.reference}",
             cure="use a model whose architecture transformers has itself",
         )
+    if (files.folder / "adapter_config.json").is_file():
+        raise Unsupported(
+            "the folder holds an adapter of another model",
+            given=files.reference,
+            cure="merge it into its model first, and give that",
+        )
     if not files.weights:
         pickles = [path.name for pattern in _PICKLES for path in sorted(files.folder.rglob(pattern))]
         what = "the weights would have to be unpickled, which can run code" if pickles else "there are no weights"

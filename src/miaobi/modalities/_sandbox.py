@@ -28,8 +28,8 @@ _FAULTS = (
 """What a faulty template raises besides Jinja's own errors."""
 
 
-def render(template: str, values: Mapping[str, Any]) -> str:
-    """The text that a template makes of ``values``.
+def render(template: str, values: Mapping[str, Any], *, lenient: bool = False) -> str:
+    """The text that a template makes of ``values``; ``lenient``: what has no value is nothing, as publishers have it.
 
     Raises:
         InvalidRecipe: not a template, a name that has no value, a way out of the sandbox, too long a text, or one that
@@ -43,7 +43,7 @@ def render(template: str, values: Mapping[str, Any]) -> str:
         with limits.budget():
             parts: list[str] = []
             size = 0
-            for part in _compiled(template).generate(dict(values)):
+            for part in _compiled(template, lenient).generate(dict(values)):
                 size += len(part)
                 limits.check_size(size)
                 parts.append(part)
@@ -83,18 +83,18 @@ def _check_length(template: str) -> None:
 
 
 @lru_cache(maxsize=64)
-def _compiled(template: str) -> Any:
-    return _environment().from_string(template)
+def _compiled(template: str, lenient: bool) -> Any:
+    return _environment(lenient).from_string(template)
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Any:
+@lru_cache(maxsize=2)
+def _environment(lenient: bool = False) -> Any:
     try:
-        from jinja2 import StrictUndefined, ext
+        from jinja2 import StrictUndefined, Undefined, ext
     except ImportError:
         raise MissingExtra("a prompt template", "starter") from None
     environment = _sandbox()(
-        undefined=StrictUndefined,
+        undefined=Undefined if lenient else StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         extensions=[ext.loopcontrols],

@@ -49,7 +49,7 @@ class Subwords(Tokenizer):
         engine.no_truncation()
         engine.no_padding()
         engine.encode_special_tokens = True
-        self._engine = engine
+        self._engine, self._markup = engine, None
         self._vocabulary: dict[str, int] = engine.get_vocab(with_added_tokens=True)
         self.size = max(self._vocabulary.values(), default=-1) + 1
         self.begin, self.end, self.chat_template = begin, end, chat_template
@@ -112,11 +112,12 @@ class Subwords(Tokenizer):
 
     def encode_markup(self, text: str) -> np.ndarray:
         """The ids of a text that is the author's own, in which a special token's name is that token."""
-        self._engine.encode_special_tokens = False
-        try:
-            return np.array(self._engine.encode(text, add_special_tokens=False).ids, dtype=np.int64)
-        finally:
-            self._engine.encode_special_tokens = True
+        if self._markup is None:
+            # One of its own: switching the one that encodes what people write would be seen by other threads.
+            markup = Engine.from_str(self._engine.to_str())
+            markup.encode_special_tokens = False
+            self._markup = markup
+        return np.array(self._markup.encode(text, add_special_tokens=False).ids, dtype=np.int64)
 
     def decode(self, ids: np.ndarray) -> str:
         ids = np.asarray(ids, dtype=np.int64)

@@ -94,7 +94,7 @@ class Turns:
 
     def _between(self, messages: Sequence[Message]) -> list[list[int]]:
         """The tokens before, between and after the texts of messages."""
-        rendered = render_chat(self._tokenizer.chat_template, messages, answer=False)
+        rendered = render_chat(self._tokenizer, messages, answer=False)
         return [self._tokenizer.encode_markup(part).tolist() for part in SLOT.split(rendered)[::2]]
 
 

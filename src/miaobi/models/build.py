@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 
-from miaobi.families import Family
+import torch
+
+from miaobi.errors import Unsupported
+from miaobi.families import Family, find
 from miaobi.modalities import Modality
 from miaobi.models.codec import PartCodec
 from miaobi.models.construct import construct
 from miaobi.models.public import worded
 from miaobi.models.references import INITIAL, open_parts, start_from
+from miaobi.models.starting import matched
 from miaobi.recipe import Recipe
 from miaobi.types import Spec
 
@@ -44,6 +48,7 @@ def build(
     opened = open_parts(recipe) if parts is None else parts
     recipe = worded(recipe, modalities or {})
     given = {name: part.model.family for name, part in opened.items()}
+    _require_spelling(recipe, opened, modalities or {})
     family = construct(recipe, target, conditions, given)
     if recipe.model.start is not None:
         started = start_from(family, recipe.model.start, modalities or {})
@@ -53,3 +58,17 @@ def build(
         if said == INITIAL and name not in given:
             family.parts_by_name.add(name, deepcopy(family.shipped()))
     return family
+
+
+def _require_spelling(recipe: Recipe, parts: Mapping[str, PartCodec], given: Mapping[str, Modality]) -> None:
+    """Refuse a part that stands beside the model whose numbers are other tokens."""
+    for name in find(recipe.model.family).own_parts:
+        if name not in parts or "target" not in given:
+            continue
+        rows = matched(given["target"], parts[name].model.modality)
+        if rows is None or not torch.equal(rows, torch.arange(len(rows))):
+            raise Unsupported(
+                f"the part {name} has other tokens: its numbers stand for other words",
+                given=recipe.model.parts.get(name),
+                cure="use a model with the same tokenizer, or leave it out",
+            )

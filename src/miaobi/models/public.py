@@ -21,6 +21,7 @@ from miaobi.models.starting import Started
 from miaobi.networks import Network
 from miaobi.networks._cpu import fast_bfloat16
 from miaobi.pretrained import Base, PublicFiles, open_base
+from miaobi.pretrained._adapters import virtual_count
 from miaobi.pretrained._base import Kind
 from miaobi.pretrained._held import Held
 from miaobi.pretrained._native import shape_of, weights_of
@@ -30,6 +31,8 @@ from miaobi.recipe import ConditionSettings, Plugin, Recipe, plugin_name, plugin
 
 _MOST_PROMPT = 4096
 """Bytes of a pipeline's prompt; how much of it a pipeline reads is its own affair."""
+_TABLES = ("embed_tokens.weight", "lm_head.weight")
+"""The Transformer's matrices with a row a token."""
 _CUT = ("text", "chat")
 """Modalities whose items a public model's tokenizer cuts."""
 LONGEST = 512
@@ -94,6 +97,8 @@ def worded(recipe: Recipe, modalities: Mapping[str, Modality]) -> Recipe:
     conditions = {name: other for name, other in modalities.items() if name != "target"}
     reference = start if public else recipe.model.network.get("base")
     context = None if reference is None else open_base(reference, Kind.CAUSAL).context
+    if context is not None:
+        context -= virtual_count(recipe.model.network.get("adapter"))
     prompt = Prompt.parse(recipe.model.prompt, "model.prompt")
     template = make_template(prompt, tokenizer, target, conditions, context)
     options = {**recipe.model.options, "template": template.to_json()}
@@ -127,9 +132,23 @@ def start_from_public(family: Family, reference: str, modalities: Mapping[str, M
                 given=f"no fitting {name} in {reference}",
                 cure="leave model.network.name out",
             )
+        if name not in _TABLES and tensor.shape != theirs[name].shape:
+            raise Unsupported(
+                "the network has another shape than the public model",
+                given=f"{name}: {tuple(tensor.shape)}",
+                allowed=f"{tuple(theirs[name].shape)}",
+                cure="leave the network's options out but for dropout",
+            )
         # Rows beyond the tokenizer's are nobody's tokens.
         tensor.copy_(theirs[name][: len(tensor)])
-    return Started(reference, tuple(sorted(ours)), fresh, tuple(sorted(theirs.keys() - ours.keys())))
+    left = tuple(sorted(theirs.keys() - ours.keys()))
+    if lost := [name for name in left if name.startswith("layers.")]:
+        raise Unsupported(
+            "the network has fewer layers than the public model",
+            given=f"no {lost[0]}",
+            cure="leave the network's options out but for dropout",
+        )
+    return Started(reference, tuple(sorted(ours)), fresh, left)
 
 
 def open_public(reference: str) -> Model:

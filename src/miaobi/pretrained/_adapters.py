@@ -53,6 +53,13 @@ class PrefixTokens(Settings):
 Adapter = Annotated[Lora | PromptTokens | PrefixTokens, Discriminator("name")]
 
 
+def virtual_count(section: Any) -> int:
+    """How many places of a model's context an adapter takes, from its section of a recipe."""
+    kinds: dict[str, type[PromptTokens] | type[PrefixTokens]] = {"prompt": PromptTokens, "prefix": PrefixTokens}
+    kind = kinds.get(section.get("name")) if isinstance(section, dict) else None
+    return 0 if kind is None else kind.parse(section, "model.network.adapter").tokens
+
+
 def add_lora(module: nn.Module, settings: Lora, head: torch.Tensor) -> dict[str, nn.Parameter]:
     """Put the second maps into ``module``, in place; gives what is to be trained, by name.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -36,6 +36,7 @@ class Base:
         sha256: of its files of weights.
         config: transformers' configuration of it.
         tensors: every weight by transformers' name, a tied one under its first; nobody changes them in place.
+        firsts: every name that a tensor has, and its first.
     """
 
     files: PublicFiles
@@ -43,6 +44,7 @@ class Base:
     sha256: str
     config: Any
     tensors: Mapping[str, Tensor]
+    firsts: Mapping[str, str]
 
     @property
     def reference(self) -> str:
@@ -99,7 +101,10 @@ def empty_model(kind: Kind, config: Any) -> Any:
 def model_of(base: Base) -> Any:
     """A model of transformers over the base's own tensors, frozen and in evaluation mode."""
     model = empty_model(base.kind, base.config)
-    model.load_state_dict(dict(base.tensors), strict=False, assign=True)
+    state = {name: base.tensors[first] for name, first in base.firsts.items()}
+    lost, _ = model.load_state_dict(state, strict=False, assign=True)
+    if lost:
+        raise CorruptFile("the model's weights do not fit it", given=f"no {lost[:3]}", cure="fetch it again")
     model.tie_weights()
     return model.eval().requires_grad_(False)
 
@@ -146,12 +151,37 @@ def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         try:
-            model = loader.from_pretrained(
-                files.folder, config=config, use_safetensors=True, dtype=torch.float32, weights_only=True, **where
+            model, told = loader.from_pretrained(
+                files.folder,
+                config=config,
+                use_safetensors=True,
+                dtype=torch.float32,
+                weights_only=True,
+                output_loading_info=True,
+                **where,
             )
         except Exception as error:  # noqa: BLE001 - a broken file makes the libraries raise anything
             raise CorruptFile(f"the model cannot be read: {error}", given=files.reference) from None
-    return Base(files, kind, sha256, config, _once(model.state_dict()))
+    _require_whole(told["missing_keys"], kind, files)
+    state = model.state_dict()
+    firsts = _firsts(state)
+    return Base(files, kind, sha256, config, {name: state[name] for name in dict.fromkeys(firsts.values())}, firsts)
+
+
+def _require_whole(missing: Iterable[str], kind: Kind, files: PublicFiles) -> None:
+    """Refuse weights that lack what the library would draw at random in their place; heads of encoders are no loss."""
+    lost = sorted(missing)
+    if kind in (Kind.MASKED, Kind.ENCODING):
+        lost = [name for name in lost if not any(part in name for part in _HEADS)]
+    if lost:
+        raise CorruptFile(
+            "the model's files lack some of its weights",
+            given=f"{len(lost)} absent, the first {lost[:3]} ({files.reference})",
+            cure="fetch or copy it again; an adapter alone needs the model that it is of",
+        )
+
+
+_HEADS = ("pooler", "head", "cls.", "classifier", "predictions")
 
 
 _PURPOSE = {
@@ -162,10 +192,10 @@ _PURPOSE = {
 }
 
 
-def _once(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Every tensor under its first name."""
+def _firsts(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Every tensor's name, and the first name of the same one."""
     seen: dict[tuple[int, torch.Size], str] = {}
-    return {name: t for name, t in state.items() if seen.setdefault((t.data_ptr(), t.shape), name) == name}
+    return {name: seen.setdefault((tensor.data_ptr(), tensor.shape), name) for name, tensor in state.items()}
 
 
 def _transformers() -> Any:

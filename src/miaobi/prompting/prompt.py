@@ -124,8 +124,8 @@ def _turns(prompt: Prompt, asked: str, tokenizer: Subwords) -> tuple[str, str, s
     """`_worded` of the model's own template: two turns are written, and what both have in common is a turn."""
     said = [Message("system", prompt.system)] if prompt.system else []
     ask, told = Message("user", asked), Message("assistant", _ANSWER)
-    first = render_chat(tokenizer.chat_template, [*said, ask], answer=True)
-    second = render_chat(tokenizer.chat_template, [*said, ask, told, ask], answer=True).partition(_ANSWER)[2]
+    first = render_chat(tokenizer, [*said, ask], answer=True)
+    second = render_chat(tokenizer, [*said, ask, told, ask], answer=True).partition(_ANSWER)[2]
     pairs = zip(reversed(first), reversed(second), strict=False)
     alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
     turn = first[len(first) - alike :]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from miaobi.data import Prepared
+from miaobi.errors import RunFolderError
 from miaobi.models import load_into, open_supplies, tensors_of
 from miaobi.models.codec import digest
 from miaobi.networks._cpu import keep_memory
@@ -142,6 +144,8 @@ class Session:
         saved = self.checkpoints.latest()
         if saved is None:
             return
+        if self.processes.writes:
+            self._require_same_data()
         self.restore(saved)
         if self.processes.writes:
             self.checkpoints.forget_after(self.state.step)
@@ -150,6 +154,17 @@ class Session:
         changed = [f"{k} {v} -> {now[k]}" for k, v in saved.state["surroundings"].items() if v != now.get(k)]
         if changed:
             self.reporter.say(f"not bit-identical to an uninterrupted run any more: {', '.join(changed)}")
+
+    def _require_same_data(self) -> None:
+        begun = json.loads(self.folder.lineage.read_text(encoding="utf-8")) if self.folder.lineage.is_file() else {}
+        then, now = begun.get("data", {}).get("fingerprint"), self.prepared.fingerprint
+        if then is not None and then != now:
+            raise RunFolderError(
+                "the data is not what the run was begun with",
+                given=f"{self.prepared.source}: {now}",
+                allowed=then,
+                cure="put the old data back, or start a run in another folder",
+            )
 
     def _tracker(self) -> Tracker:
         if not self.processes.writes:

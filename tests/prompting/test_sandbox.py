@@ -190,3 +190,28 @@ def test_publishers_templates_render_as_in_transformers(template: str, system: b
         [messages], chat_template=template, add_generation_prompt=answer, **values
     )
     assert render(template, {"messages": messages, "add_generation_prompt": answer, **values}) == theirs[0]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% set c = namespace(v='x' * 0 ~ 'ab') %}"
+        "{% for i in range(40) %}{% set c.v = namespace(a=c.v, b=c.v) %}{% endfor %}{{ c.v }}",
+        "{% macro m() %}" + "x" * 10_000 + "{% endmacro %}{% for i in range(1000) %}{% set t = m() %}{% endfor %}1",
+        "{% for i in range(1000) %}{% set t %}" + "y" * 10_000 + "{% endset %}{% endfor %}1",
+        "{% set b %}" + "z" * 100_000 + "{% endset %}{% for i in range(2000) %}{% set a = b|upper %}{% endfor %}1",
+    ],
+    ids=["namespaces in namespaces", "a macro's own words", "a block's own words", "many large values"],
+)
+def test_what_a_template_hoards_is_counted(template: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(InvalidRecipe):
+        render(template, {})
+    assert time.monotonic() - began < 30
+
+
+def test_a_publishers_template_may_ask_for_what_a_message_has_not() -> None:
+    template = "{% for m in messages %}{% if not m.tool_calls %}{{ m.content }}{% endif %}{% endfor %}"
+    assert render(template, {"messages": [{"content": "hi"}]}, lenient=True) == "hi"
+    with pytest.raises(InvalidRecipe):
+        render(template, {"messages": [{"content": "hi"}]})

@@ -120,6 +120,7 @@ def _sandbox() -> Any:
         step = staticmethod(limits.step)
         joined = staticmethod(limits.joined)
         weighed = staticmethod(limits.weighed)
+        said = staticmethod(limits.said)
 
         def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
             inner = super().call_binop
@@ -158,6 +159,9 @@ def _counted(tree: Any) -> Any:
             if node.test is not None:
                 node.test = nodes.And(call("step", []), node.test)
             return node
+
+        def visit_TemplateData(self, node: Any) -> Any:  # noqa: N802 - Jinja's own
+            return call("said", [nodes.Const(node.data)])
 
         def visit_Concat(self, node: Any) -> Any:  # noqa: N802 - Jinja's own
             self.generic_visit(node)

@@ -16,18 +16,22 @@ from miaobi.errors import InvalidRecipe
 
 MOST_CHARACTERS = 1 << 20
 """Of a template, of what it makes, and of any value on the way."""
+MOST_MADE = 1 << 26
+"""Elements and characters of all values on the way together."""
 MOST_STEPS = 200_000
 """Turns of loops, calls and operations."""
 MOST_SECONDS = 10.0
 """So much longer than any real template takes that a loaded machine makes no difference."""
 _MOST_NUMBER = 2**63
+_NOW_AND_THEN = 1 << 12
+"""Elements of a value from which on the clock is looked at."""
 
 
 class Budget:
     """What one rendering has used."""
 
     def __init__(self) -> None:
-        self.steps = self.written = 0
+        self.steps = self.written = self.made = 0
         self.end = time.monotonic() + MOST_SECONDS
 
     def step(self) -> None:
@@ -35,6 +39,12 @@ class Budget:
         self.steps += 1
         if self.steps > MOST_STEPS or (self.steps % 64 == 0 and time.monotonic() > self.end):
             raise InvalidRecipe("the template takes too long", allowed=f"{MOST_STEPS:,} steps, {MOST_SECONDS:.0f} s")
+
+    def make(self, size: int) -> None:
+        """More of values that do not go into the text, or not yet."""
+        self.made += size
+        if self.made > MOST_MADE:
+            raise InvalidRecipe("the template makes too much on the way", allowed=f"{MOST_MADE:,} characters")
 
     def write(self, size: int) -> None:
         """More text, wherever it goes."""
@@ -88,11 +98,24 @@ def weighed(value: Any) -> Any:
         one = left.pop()
         size += 1 + (len(one) if isinstance(one, str | bytes | list | tuple | dict | range) else 0)
         check_size(size)
-        if isinstance(one, Mapping):
+        if type(one).__name__ == "Namespace":
+            # Jinja keeps what a template puts there out of the template's own sight.
+            left += one._Namespace__attrs.values()
+        elif isinstance(one, Mapping):
             left += [*one.keys(), *one.values()]
         elif isinstance(one, list | tuple | set | frozenset):
             left += one
+        if size > _NOW_AND_THEN:
+            step()
+    found = _BUDGET.get()
+    if found is not None:
+        found.make(size)
     return value
+
+
+def said(text: str) -> str:
+    """A template's own words, which are counted as whatever else it writes, also where they go into a variable."""
+    return text
 
 
 def written(value: Any) -> Any:

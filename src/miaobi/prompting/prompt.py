@@ -100,6 +100,13 @@ def _dialogue(
 
 
 def _format(prompt: Prompt, tokenizer: Subwords, names: Sequence[str]) -> str:
+    if prompt.format == "chat" and tokenizer.chat_template is None:
+        raise InvalidRecipe(
+            "the model's publisher gave no chat template",
+            given="model.prompt.format: chat",
+            allowed="plain, alpaca",
+            cure="say plain, or start from a model that was tuned on dialogues",
+        )
     if prompt.format is not None:
         return prompt.format
     worded = bool(names) or prompt.user is not None

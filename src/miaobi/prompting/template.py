@@ -99,8 +99,9 @@ class PromptTemplate(Settings):
             InvalidRecipe: no such file, not YAML, or not a template.
         """
         try:
-            with Path(path).open(encoding="utf-8") as file:
-                found = yaml.safe_load(file.read(_LARGEST_FILE))
+            if Path(path).stat().st_size > _LARGEST_FILE:
+                raise InvalidRecipe("the template is too large", given=str(path), allowed=f"{_LARGEST_FILE} bytes")
+            found = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise InvalidRecipe(f"the template cannot be read: {error}", given=str(path)) from None
         if not isinstance(found, dict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from miaobi import plugins
+from miaobi.errors import Unsupported
 from miaobi.generation.engines._base import DecodingEngine
 from miaobi.models import Model
 
@@ -35,6 +36,8 @@ def open_engine(engine: str | DecodingEngine, model: Model, **options: object) -
         RequestError: an unknown name or option, a missing extra, or a model that the engine cannot compute.
     """
     if isinstance(engine, DecodingEngine):
+        if engine.model is not model:
+            raise Unsupported("the engine is open over another model", cure="open one over this model")
         return engine
     kind = find(engine)
     return kind(model, kind.Config.parse(options, "engine"))

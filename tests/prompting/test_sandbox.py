@@ -195,8 +195,10 @@ def test_publishers_templates_render_as_in_transformers(template: str, system: b
 @pytest.mark.parametrize(
     "template",
     [
-        "{% set c = namespace(v='x' * 0 ~ 'ab') %}"
-        "{% for i in range(40) %}{% set c.v = namespace(a=c.v, b=c.v) %}{% endfor %}{{ c.v }}",
+        (
+            "{% set c = namespace(v='x' * 0 ~ 'ab') %}"
+            "{% for i in range(40) %}{% set c.v = namespace(a=c.v, b=c.v) %}{% endfor %}{{ c.v }}"
+        ),
         "{% macro m() %}" + "x" * 10_000 + "{% endmacro %}{% for i in range(1000) %}{% set t = m() %}{% endfor %}1",
         "{% for i in range(1000) %}{% set t %}" + "y" * 10_000 + "{% endset %}{% endfor %}1",
         "{% set b %}" + "z" * 100_000 + "{% endset %}{% for i in range(2000) %}{% set a = b|upper %}{% endfor %}1",

@@ -55,7 +55,7 @@ def test_a_run_starts_from_a_language_model_and_ends_as_one(name: str, base: Pat
     assert any(moved)
     assert len(generate(after, n=2, seed=0)) == 2
     found = miaobi.evaluate(run, metrics=["preference", "likelihood"])
-    assert found["accuracy"].protocol["reward"] == "log-likelihood of a token"
+    assert found["preference_accuracy"].protocol["reward"] == "log-likelihood of a token"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     steps = [line for line in lines if "train.loss" in line]
     assert {"train.margin", "train.divergence"} <= steps[0].keys()
@@ -83,7 +83,7 @@ def test_the_reference_of_a_named_run_is_copied_in_and_used_to_evaluate(base: Pa
     settings["model"]["parts"] = {"reference": f"run:{base}"}
     run = training.train(settings, run=tmp_path / "run", progress=False).run
     assert list(models.load(run).family.parts_by_name) == ["reference"]
-    found = miaobi.evaluate(run, metrics=["preference"])["accuracy"]
+    found = miaobi.evaluate(run, metrics=["preference"])["preference_accuracy"]
     assert found.protocol["reward"] == "log-likelihood above the part reference's"
 
 

@@ -60,7 +60,7 @@ def command(
         given = {"--prompt": prompt, "--condition": condition, "--edit": edit, "--mask": mask}
         drawn: dict[str, Any] = {"controls": values(control, "--control"), "n": n, "seed": seed, "engine": engine}
         if model.endswith((".yaml", ".yml")):
-            other = {"-n": n if n > 1 else None, "--seed": seed or None, "--field": field}
+            other: dict[str, Any] = {"-n": n if n > 1 else None, "--seed": seed or None, "--field": field}
             other |= {"--control": control, "--template": template}
             _of_recipe(model, folder, {**given, **other, "--engine": None if engine == "pytorch" else engine}, answer)
         elif template is not None:
@@ -68,7 +68,12 @@ def command(
             _of_template(model, template, pairs(field, "--field"), folder, drawn, answer)
         else:
             _refuse({"--field": field}, "a field is of a template")
-            told = {"prompt": prompt, "conditions": pairs(condition, "--condition"), "edit": edit, "mask": mask}
+            told: dict[str, Any] = {
+                "prompt": prompt,
+                "conditions": pairs(condition, "--condition"),
+                "edit": edit,
+                "mask": mask,
+            }
             _give(miaobi.generate(model, out=folder, **told, **drawn), folder, answer)
 
 

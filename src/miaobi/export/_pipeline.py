@@ -96,7 +96,7 @@ def _require_same(model: Model, source: Exportable, inputs: Inputs) -> None:
     Raises:
         ExportFailed: it is not.
     """
-    network = model.family.shipped().network
+    network: Any = model.family.shipped().network
     pairs = [(network(torch.tensor([tokens]))[0], source.logits(tokens)) for tokens in inputs.sequences]
     apart = largest([(own.float() - other[:, : own.shape[1]]).abs().max() for own, other in pairs])
     within("merged logit", apart, _MERGED)

@@ -49,7 +49,8 @@ class Subwords(Tokenizer):
         engine.no_truncation()
         engine.no_padding()
         engine.encode_special_tokens = True
-        self._engine, self._markup = engine, None
+        self._engine = engine
+        self._markup: Engine | None = None
         self._vocabulary: dict[str, int] = engine.get_vocab(with_added_tokens=True)
         self.size = max(self._vocabulary.values(), default=-1) + 1
         self.begin, self.end, self.chat_template = begin, end, chat_template

@@ -56,7 +56,7 @@ Adapter = Annotated[Lora | PromptTokens | PrefixTokens, Discriminator("name")]
 def virtual_count(section: Any) -> int:
     """How many places of a model's context an adapter takes, from its section of a recipe."""
     kinds: dict[str, type[PromptTokens] | type[PrefixTokens]] = {"prompt": PromptTokens, "prefix": PrefixTokens}
-    kind = kinds.get(section.get("name")) if isinstance(section, dict) else None
+    kind = kinds.get(str(section.get("name"))) if isinstance(section, dict) else None
     return 0 if kind is None else kind.parse(section, "model.network.adapter").tokens
 
 

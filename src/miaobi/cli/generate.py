@@ -68,13 +68,8 @@ def command(
             _of_template(model, template, pairs(field, "--field"), folder, drawn, answer)
         else:
             _refuse({"--field": field}, "a field is of a template")
-            told: dict[str, Any] = {
-                "prompt": prompt,
-                "conditions": pairs(condition, "--condition"),
-                "edit": edit,
-                "mask": mask,
-            }
-            _give(miaobi.generate(model, out=folder, **told, **drawn), folder, answer)
+            drawn |= {"prompt": prompt, "conditions": pairs(condition, "--condition"), "edit": edit, "mask": mask}
+            _give(miaobi.generate(model, out=folder, **drawn), folder, answer)
 
 
 def _of_template(

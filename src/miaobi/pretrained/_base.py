@@ -130,6 +130,10 @@ def read_config(described: Mapping[str, Any]) -> Any:
         raise Unsupported(f"transformers has no such architecture: {error}", cure="update transformers") from None
 
 
+_UNABLE = frozenset({"bloom", "falcon_h1", "falcon_mamba", "jamba", "mamba", "mamba2", "mpt", "rwkv"})
+"""Architectures whose positions lie in the mask (ALiBi), or that carry a state in place of a cache."""
+
+
 def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
     transformers = _transformers()
     where = {"trust_remote_code": False, "local_files_only": True}
@@ -139,6 +143,12 @@ def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
         raise Unsupported(
             f"transformers does not know this model: {error}", given=files.reference, cure="update transformers"
         ) from None
+    if kind is Kind.CAUSAL and config.model_type in _UNABLE:
+        raise Unsupported(
+            "models of this architecture cannot be decoded in ragged batches here",
+            given=f"{config.model_type} ({files.reference})",
+            cure="choose one whose positions are given by number, such as Llama, Qwen, GPT-2 or Gemma",
+        )
     loader = getattr(transformers, kind.value)
     both_sides = kind in (Kind.MASKED, Kind.ENCODING) and getattr(config, "is_encoder_decoder", False)
     if type(config) not in loader._model_mapping or both_sides:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from miaobi.pretrained._foreign import Foreign, ForeignCache
 
 
-class Virtual(nn.Module):
+class Virtual(nn.Module, ABC):
     """Base: ``count`` virtual tokens, which start as tokens of the vocabulary, evenly spread over it.
 
     Args:
@@ -26,17 +27,17 @@ class Virtual(nn.Module):
         chosen = torch.linspace(0, len(embedding) - 1, count, device=embedding.device).long()
         self.tokens = self.first(model, embedding[chosen].detach())
 
+    @abstractmethod
     def first(self, model: Any, embedded: Tensor) -> nn.Parameter:
         """What is learnt, made of the embeddings ``[count, D]`` of the tokens that it starts as."""
-        raise NotImplementedError
 
+    @abstractmethod
     def before(self, model: Any, embedded: Tensor) -> tuple[Any, Tensor, int]:
         """For ``embedded [B, L, D]``: a cache to start with or ``None``, what to run, and how much of it to drop."""
-        raise NotImplementedError
 
+    @abstractmethod
     def begin(self, foreign: Foreign, cache: ForeignCache) -> ForeignCache:
         """``cache``, which is empty, with the virtual tokens in it."""
-        raise NotImplementedError
 
 
 class PromptEmbeddings(Virtual):

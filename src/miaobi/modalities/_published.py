@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +13,9 @@ from tokenizers import Tokenizer as Engine
 
 from miaobi.errors import DataError, FetchFailed
 from miaobi.modalities._public_files import locate
+from miaobi.modalities._roles import checked_template, roles_of
 from miaobi.modalities._subwords import FILE, Subwords
 
-_CONFIG = "tokenizer_config.json"
 _TEMPLATE = "chat_template.jinja"
 _HUB = re.compile(r"hub:(?P<id>[\w.-]+(?:/[\w.-]+)?)@(?P<revision>[\w./-]+)")
 _MOST_BYTES = 256 << 20
@@ -35,28 +37,57 @@ def open_published(source: str) -> Subwords:
         DataError: the file is absent or not a tokenizer.
     """
     if source.startswith("starter:") or source.endswith(".gguf"):
-        folder = locate(source).folder
-        return _opened(*(folder / name for name in (FILE, _CONFIG, _TEMPLATE)))
+        return _opened(_within(locate(source).folder), source)
     hub = _HUB.fullmatch(source)
     if hub:
-        main, config, template = (_fetch(hub["id"], hub["revision"], name) for name in (FILE, _CONFIG, _TEMPLATE))
-        if main is None:
-            raise FetchFailed(f"the repository has no {FILE}", given=source, cure="choose one with a fast tokenizer")
-        return _opened(main, config, template)
+        return _opened(partial(_fetch, hub["id"], hub["revision"]), source)
     path = Path(source)
-    main = path / FILE if path.is_dir() else path
-    return _opened(main, main.with_name(_CONFIG), main.with_name(_TEMPLATE))
+    if path.is_dir():
+        return _opened(_within(path), source)
+    return _opened(lambda name: path if name == FILE else path.with_name(name), source)
 
 
-def _opened(main: Path, config: Path | None, template: Path | None) -> Subwords:
-    engine, roles = _engine(main), _roles(config)
-    written = template.read_text(encoding="utf-8") if template is not None and template.is_file() else None
-    begin, end = _token(engine, roles.get("bos_token")), _token(engine, roles.get("eos_token"))
-    return Subwords(engine, begin, end, chat_template=written or _text(roles.get("chat_template")))
+Find = Callable[[str], Path | None]
+"""The file of that name beside a tokenizer; it need not be there."""
 
 
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
+def _within(folder: Path) -> Find:
+    return lambda name: folder / name
+
+
+def _opened(find: Find, source: str) -> Subwords:
+    main = find(FILE)
+    if main is None:
+        raise FetchFailed(f"the repository has no {FILE}", given=source, cure="choose one with a fast tokenizer")
+    engine = _engine(main)
+    roles = roles_of(engine, cache(lambda name: _json(find(name))))
+    return Subwords(engine, roles.begin, roles.end, chat_template=_template(find(_TEMPLATE)) or roles.chat_template)
+
+
+def _template(path: Path | None) -> str | None:
+    read = _read(path)
+    return None if read is None else checked_template(read)
+
+
+def _json(path: Path | None) -> dict[str, Any]:
+    read = _read(path)
+    try:
+        found = json.loads(read or "{}")
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"cannot read {path}: {error}", cure="repair or remove it") from None
+    return found if isinstance(found, dict) else {}
+
+
+def _read(path: Path | None) -> str | None:
+    """A file beside a tokenizer; ``None``: there is none."""
+    if path is None or not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise DataError(f"{path} is too large", allowed=f"up to {_MOST_BYTES >> 20} MiB")
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}", cure="repair or remove it") from None
 
 
 def _engine(path: Path) -> Engine:
@@ -69,22 +100,6 @@ def _engine(path: Path) -> Engine:
         return Engine.from_file(str(path))
     except Exception as error:  # noqa: BLE001 - the library raises bare Exception
         raise DataError(f"not a tokenizer.json: {error}", given=str(path)) from None
-
-
-def _roles(path: Path | None) -> dict[str, Any]:
-    """Which tokens begin and end a text, where the publisher said so."""
-    if path is None or not path.is_file():
-        return {}
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"cannot read {path}: {error}", cure="repair or remove it") from None
-    return found if isinstance(found, dict) else {}
-
-
-def _token(engine: Engine, role: Any) -> int | None:
-    content = role.get("content") if isinstance(role, dict) else role
-    return engine.token_to_id(content) if isinstance(content, str) else None
 
 
 def _fetch(repository: str, revision: str, name: str) -> Path | None:

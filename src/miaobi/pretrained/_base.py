@@ -13,6 +13,8 @@ from torch import Tensor
 
 from miaobi.errors import CorruptFile, MissingExtra, Unsupported
 from miaobi.modalities._public_files import PublicFiles, locate
+from miaobi.pretrained._native import shape_of
+from miaobi.pretrained._probe import require_decodable
 
 _open: WeakValueDictionary[tuple[str, str, str], Base] = WeakValueDictionary()
 
@@ -130,10 +132,6 @@ def read_config(described: Mapping[str, Any]) -> Any:
         raise Unsupported(f"transformers has no such architecture: {error}", cure="update transformers") from None
 
 
-_UNABLE = frozenset({"bloom", "falcon_h1", "falcon_mamba", "jamba", "mamba", "mamba2", "mpt", "rwkv"})
-"""Architectures whose positions lie in the mask (ALiBi), or that carry a state in place of a cache."""
-
-
 def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
     transformers = _transformers()
     where = {"trust_remote_code": False, "local_files_only": True}
@@ -143,12 +141,6 @@ def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
         raise Unsupported(
             f"transformers does not know this model: {error}", given=files.reference, cure="update transformers"
         ) from None
-    if kind is Kind.CAUSAL and config.model_type in _UNABLE:
-        raise Unsupported(
-            "models of this architecture cannot be decoded in ragged batches here",
-            given=f"{config.model_type} ({files.reference})",
-            cure="choose one whose positions are given by number, such as Llama, Qwen, GPT-2 or Gemma",
-        )
     loader = getattr(transformers, kind.value)
     both_sides = kind in (Kind.MASKED, Kind.ENCODING) and getattr(config, "is_encoder_decoder", False)
     if type(config) not in loader._model_mapping or both_sides:
@@ -173,6 +165,8 @@ def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
         except Exception as error:  # noqa: BLE001 - a broken file makes the libraries raise anything
             raise CorruptFile(f"the model cannot be read: {error}", given=files.reference) from None
     _require_whole(told["missing_keys"], kind, files)
+    if kind is Kind.CAUSAL and shape_of(config) is None:
+        require_decodable(model.eval(), f"{config.model_type} ({files.reference})")
     state = model.state_dict()
     firsts = _firsts(state)
     return Base(files, kind, sha256, config, {name: state[name] for name in dict.fromkeys(firsts.values())}, firsts)

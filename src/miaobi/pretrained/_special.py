@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tokenizers import Tokenizer
 
 from miaobi.errors import CorruptFile
 from miaobi.modalities._public_files import PublicFiles
+from miaobi.modalities._roles import roles_of
 
 _PROBE = "a"
 
@@ -43,12 +43,4 @@ def special_of(files: PublicFiles) -> Special:
     framed, plain = (engine.encode(_PROBE, add_special_tokens=special).ids for special in (True, False))
     starts = range(len(framed) - len(plain) + 1)
     at = next((start for start in starts if framed[start : start + len(plain)] == plain), len(framed))
-    mask = _content(files.json("tokenizer_config.json").get("mask_token"))
-    return Special(
-        tuple(framed[:at]), tuple(framed[at + len(plain) :]), engine.token_to_id(mask) if mask is not None else None
-    )
-
-
-def _content(role: Any) -> str | None:
-    found = role.get("content") if isinstance(role, dict) else role
-    return found if isinstance(found, str) else None
+    return Special(tuple(framed[:at]), tuple(framed[at + len(plain) :]), roles_of(engine, files.json).mask)

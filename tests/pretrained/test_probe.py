@@ -64,7 +64,7 @@ def test_an_unknown_scale_of_the_logits_is_refused(monkeypatch):
         return type(out)(logits=1.01 * out.logits)
 
     monkeypatch.setattr(model, "forward", scaled)
-    with pytest.raises(Unsupported, match="logits are 0.01 of their largest apart"):
+    with pytest.raises(Unsupported, match=r"logits are 0\.01 of their largest apart"):
         require_decodable(model, "gpt2")
 
 

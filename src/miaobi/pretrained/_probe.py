@@ -1,7 +1,7 @@
 """Whether a causal model of transformers computes the same here: with its own classes nobody can know beforehand.
 
-Architectures differ in where positions come from (numbers, or the mask: ALiBi), in what they keep between steps (keys and
-values, or a state) and in what they do to embeddings and logits.
+Architectures differ in where positions come from (numbers, or the mask: ALiBi), in what they keep between steps (keys
+and values, or a state) and in what they do to embeddings and logits.
 """
 
 from __future__ import annotations

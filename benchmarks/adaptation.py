@@ -7,18 +7,15 @@ goes on where it stopped. It takes over an hour at its usual budget, so ``make b
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks._common import Report, machine
+from benchmarks._runs import folder_of, scored
 from miaobi.models import info_of
-from miaobi.recipe import shipped
 
 MINUTES = os.environ.get("MIAOBI_BENCH_MINUTES", "10")
 THREADS = os.environ.get("MIAOBI_BENCH_THREADS", "2")
@@ -69,7 +66,7 @@ def main() -> None:
     for way in SHOWN:
         upper = scores[way]["scores"]["rouge_l"]["interval"][1]
         report.checks[f"LoRA's interval of ROUGE-L is above {way}'s: {lower:.3f} over {upper:.3f}"] = lower > upper
-    size = (WORK / _slug(LORA) / "model" / "model.safetensors").stat().st_size / 1e6
+    size = (_run(LORA) / "model" / "model.safetensors").stat().st_size / 1e6
     report.checks[f"the adapter has {size:.1f} MB, under 10"] = size < 10
     peak, said = _memory(LORA)
     report.checks[f"LoRA's peak of {peak:,.0f} MiB is within 10 % of the {said:,.0f} estimated"] = (
@@ -79,30 +76,12 @@ def main() -> None:
 
 
 def _scored(way: str, changes: Sequence[str]) -> dict[str, Any]:
-    run = WORK / _slug(way)
-    kept = run.with_suffix(".json")
-    if kept.is_file():
-        return json.loads(kept.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    settings = [f"--set={change}" for change in (*changes, *_SHARED)]
-    # A run that is done would be delivered again by a process that trained nothing, and say its memory.
-    if not (run / "model" / "model.json").is_file():
-        _miaobi("train", RECIPE, "--run", str(run), "--resume", *settings)
-    found = _miaobi("evaluate", str(run), "--metric", "rouge")
-    kept.write_text(json.dumps(found), encoding="utf-8")
-    return found
-
-
-def _miaobi(*arguments: str) -> dict[str, Any]:
-    print("miaobi", *arguments, file=sys.stderr, flush=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": THREADS}
-    command = [sys.executable, "-m", "miaobi.cli", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return scored(_run(way), RECIPE, (*changes, *_SHARED), ("rouge",), THREADS)
 
 
 def _row(way: str, made: dict[str, Any]) -> list[Any]:
-    info = info_of(WORK / _slug(way))
-    folder = WORK / _slug(way) / "model"
+    info = info_of(_run(way))
+    folder = _run(way) / "model"
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
     rouge = made["scores"]["rouge_l"]
     peak, said = _memory(way)
@@ -119,15 +98,12 @@ def _row(way: str, made: dict[str, Any]) -> list[Any]:
 
 def _memory(way: str) -> tuple[float, float]:
     """MiB at the peak of the run, and as estimated before it."""
-    said = json.loads((WORK / _slug(way) / "lineage.json").read_text(encoding="utf-8"))
+    said = json.loads((_run(way) / "lineage.json").read_text(encoding="utf-8"))
     return said["result"]["memory"] / 2**20, said["estimate"]["memory"] / 2**20
 
 
-def _slug(way: str) -> str:
-    """A folder's name; runs of other settings have another."""
-    said = json.dumps([WAYS[way], _SHARED, Path(shipped()[RECIPE]).read_text(encoding="utf-8")])
-    name = "".join(letter if letter.isalnum() else "-" for letter in way.lower())
-    return f"{name}-{hashlib.sha256(said.encode()).hexdigest()[:8]}"
+def _run(way: str) -> Path:
+    return folder_of(WORK, way, RECIPE, (*WAYS[way], *_SHARED))
 
 
 if __name__ == "__main__":

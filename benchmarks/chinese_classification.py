@@ -8,16 +8,13 @@ interrupted table goes on where it stopped. It takes over half an hour, so ``mak
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks._common import Report, machine
+from benchmarks._runs import folder_of, scored, seconds_of
 
 THREADS = os.environ.get("MIAOBI_BENCH_THREADS", "2")
 SHARE = os.environ.get("MIAOBI_BENCH_SHARE", "0.02")
@@ -77,26 +74,8 @@ _TOLD = ("accuracy", "macro_f1")
 
 
 def _scored(way: str, recipe: str, metrics: Sequence[str], changes: Sequence[str]) -> dict[str, Any]:
-    slug = "".join(letter if letter.isalnum() else "-" for letter in way.lower())
-    run, kept = WORK / slug, WORK / f"{slug}.json"
-    if kept.is_file():
-        return json.loads(kept.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
-    began = time.perf_counter()
-    settings = [f"--set={change}" for change in (*changes, *CHANGES)]
-    _miaobi("train", recipe, "--run", str(run), "--resume", *settings)
-    seconds = time.perf_counter() - began
-    asked = [part for metric in metrics for part in ("--metric", metric)]
-    found = {**_miaobi("evaluate", str(run), *asked), "seconds": seconds}
-    kept.write_text(json.dumps(found), encoding="utf-8")
-    return found
-
-
-def _miaobi(*arguments: str) -> dict[str, Any]:
-    print("miaobi", *arguments, file=sys.stderr, flush=True)
-    environment = {**os.environ, "OMP_NUM_THREADS": THREADS}
-    command = [sys.executable, "-m", "miaobi.cli", *arguments, "--json"]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True, env=environment)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    run = folder_of(WORK, way, recipe, (*changes, *CHANGES))
+    return {**scored(run, recipe, (*changes, *CHANGES), metrics, THREADS), "seconds": seconds_of(run)}
 
 
 def _row(task: str, way: str, found: dict[str, Any]) -> list[Any]:

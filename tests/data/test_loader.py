@@ -161,3 +161,19 @@ def test_grouped_batches_come_in_no_order_of_length() -> None:
     with Loader(data, 16, seed=2, grouped=True) as loader:
         means = [sizes[[row for _, row in loader.rows(index)]].mean() for index in range(50)]
     assert abs(np.corrcoef(means, range(50))[0, 1]) < 0.4
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_the_heaviest_batches_are_those_with_most_tokens_and_the_longest_item(grouped) -> None:
+    data = Numbers(103)
+    with Loader(data, 8, seed=4, grouped=grouped) as loader:
+        found = loader.heaviest(30)
+        batches = [loader.batch(index).target for index in range(30)]
+    assert 1 <= len(found) <= 2
+    assert max(int(batches[index].lengths.sum()) for index in found) == max(int(one.lengths.sum()) for one in batches)
+    assert max(int(batches[index].lengths.max()) for index in found) == max(int(one.lengths.max()) for one in batches)
+
+
+def test_alike_items_have_no_heaviest_batch() -> None:
+    with Loader(Alike(20), 4, seed=0) as loader:
+        assert loader.heaviest(10) == []

@@ -20,6 +20,8 @@ AHEAD = 4
 """Batches made ahead."""
 _GROUPED = 50
 """Batches whose items are sorted by length together."""
+_LOOKED_AT = 1 << 20
+"""Items among which the heaviest batches are sought."""
 
 
 class Loader:
@@ -87,6 +89,21 @@ class Loader:
         total = len(self._dataset)
         positions = range(index * self._batch_size, (index + 1) * self._batch_size)
         return [(position // total, int(self._order(position // total)[position % total])) for position in positions]
+
+    def heaviest(self, count: int) -> list[int]:
+        """Of the first ``count`` batches, that with the most tokens and that with the longest item; at most 2.
+
+        Empty where all items are alike.
+        """
+        sizes = self._dataset.sizes()
+        if sizes is None:
+            return []
+        total = len(self._dataset)
+        count = max(1, min(count, _LOOKED_AT // self._batch_size))
+        epochs = range(-(-count * self._batch_size // total))
+        order = np.concatenate([self._order(epoch) for epoch in epochs])[: count * self._batch_size]
+        held = sizes[order].reshape(count, self._batch_size)
+        return sorted({int(held.sum(1).argmax()), int(held.max(1).argmax())})
 
     def close(self) -> None:
         """Stop the thread; the loader cannot be used afterwards."""

@@ -30,7 +30,7 @@ class Estimate:
     Attributes:
         parameters: numbers in the model; ``trained``: those that are trained.
         memory: bytes at the peak: resident memory of the process, or on a GPU what is allocated there; measured by
-            rehearsing steps and one evaluation.
+            rehearsing steps, the heaviest among them, and one evaluation.
         steps: length of the run.
         seconds_per_step: the mean of the run, of medians that were measured.
         seconds_per_look: an evaluation with its live samples, measured on the untrained model.
@@ -92,13 +92,15 @@ def _plan_training(assembly: Assembly, processes: Processes, threads: int) -> Es
     settings = assembly.recipe.train
     family = assembly.family
     steps = length(assembly.recipe, family, len(assembly.prepared.train))
-    choice, pace = Rehearsal(assembly, steps, processes).choose(threads)
+    rehearsal = Rehearsal(assembly, steps, processes)
+    choice, pace = rehearsal.choose(threads)
     torch.set_num_threads(choice.threads)
     look = _seconds_of_a_look(assembly)
     if settings.minutes is not None:
         steps = _steps_in(settings.minutes * 60 * _SPARE, pace, look, settings.evaluate_every)
     seconds = pace.mean(steps)
     looks = _looks(settings.evaluate_every, steps, seconds, look)
+    rehearsal.strain(choice, steps)
     return Estimate(
         parameters=family.size,
         trained=sum(p.numel() for p in {p for o in assembly.optimisers.values() for p in o.parameters}),

@@ -50,6 +50,7 @@ class Rehearsal:
     def __init__(self, assembly: Assembly, steps: int, share: Processes) -> None:
         self._assembly = assembly
         self._steps = steps
+        self._share = share
         # Batches of like lengths differ among each other, so a few say little about their time.
         self._varied = assembly.recipe.train.group_by_length
         count = _GROUPED if self._varied else 2
@@ -91,6 +92,17 @@ class Rehearsal:
             if medians[choice] < _GAIN * medians[best]:
                 best = choice
         return best, medians[best]
+
+    def strain(self, choice: Choice, steps: int) -> None:
+        """Take a step on the batches of a run of ``steps`` that need the most memory, so that the peak is known."""
+        torch.set_num_threads(choice.threads)
+        self._assembly.use(choice.precision, compiled=False)
+        # Shapes met only here are not worth compiling for, and need no less memory as they are.
+        with torch.compiler.set_stance("force_eager" if self._assembly.compiled else "default"):
+            for index in self._assembly.loader.heaviest(steps):
+                batch = self._share.rows(self._assembly.loader.batch(index))
+                for phase in self._assembly.phases:
+                    self._assembly.turn(phase, batch, 0, 0, scale=0.0)
 
     def _wants_compilation(self, seconds: float) -> bool:
         settings = self._assembly.recipe.train

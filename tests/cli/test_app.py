@@ -25,7 +25,7 @@ OPTIONS = {
     "tune": ["--trials", "--study", "--set", "--json"],
     "export": ["--format", "-o", "--option", "--text", "--json"],
     "estimate": ["--set", "--json"],
-    "promote": ["--rollback", "--json"],
+    "promote": ["--version", "--rollback", "--json"],
     "list": ["--json"],
     "show": ["--json"],
     "doctor": ["--json"],

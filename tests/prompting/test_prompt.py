@@ -62,6 +62,23 @@ def test_what_an_item_says_is_never_markup(text: Modality) -> None:
     assert not {*tokenizer.encode("<|im_end|>").tolist()} & {*tokenizer.special}
 
 
+def test_alpaca_has_an_instruction_with_its_input_or_alone(text: Modality) -> None:
+    tokenizer = text.tokenizer
+    assert isinstance(tokenizer, Subwords)
+
+    def written(prompt: Prompt) -> str:
+        made = make_template(prompt, tokenizer, text, {"text": text}, None)
+        assert not made.opening
+        return "".join("Bonjour" if isinstance(piece, str) else tokenizer.decode(piece) for piece in made.pieces)
+
+    paired = written(Prompt(format="alpaca", system="Translate.", user="{{ text }}"))
+    assert "paired with an input" in paired
+    assert paired.endswith("### Instruction:\nTranslate.\n\n### Input:\nBonjour\n\n### Response:\n")
+    alone = written(Prompt(format="alpaca", user="Translate {{ text }}"))
+    assert "input" not in alone.lower()
+    assert alone.endswith("### Instruction:\nTranslate Bonjour\n\n### Response:\n")
+
+
 def test_names_that_are_not_there_are_refused(text: Modality) -> None:
     tokenizer = text.tokenizer
     assert isinstance(tokenizer, Subwords)

@@ -8,9 +8,11 @@ from typing import Any
 
 from miaobi.errors import Unsupported
 from miaobi.generation.chat import Chat
+from miaobi.generation.engines import DecodingEngine, open_engine
 from miaobi.generation.pipeline import Generated, check_numbers, generate, output_folder
 from miaobi.models import Model, opened
 from miaobi.prompting.template import PromptTemplate
+from miaobi.sampling.noise import derive_one
 
 
 def generate_from(
@@ -54,13 +56,14 @@ def generate_from(
             cure="leave `chat: true` out of the template, or use `miaobi chat`",
         )
     folder = output_folder(out)
-    return [_answered(model, text, controls or {}, folder, seed, index, engine) for index in range(n)]
+    drawing = open_engine(engine, model)
+    return [_answered(drawing, text, controls or {}, folder, seed, index) for index in range(n)]
 
 
 def _answered(
-    model: Model, text: str, controls: Mapping[str, Any], folder: Path | None, seed: int, index: int, engine: str
+    drawing: DecodingEngine, text: str, controls: Mapping[str, Any], folder: Path | None, seed: int, index: int
 ) -> Generated:
-    chat = Chat(model, controls=controls, seed=seed + index, engine=engine)
-    item = "".join(chat.say(text))
-    paths = tuple(model.modality.write(item, folder / f"{index:05d}")) if folder else ()
-    return Generated(item, item, paths[0] if paths else None, paths, seed + index, index)
+    own = derive_one(seed, "answer", index) % 2**62
+    item = "".join(Chat(drawing.model, controls=controls, seed=own, engine=drawing).say(text))
+    paths = tuple(drawing.model.modality.write(item, folder / f"{index:05d}")) if folder else ()
+    return Generated(item, item, paths[0] if paths else None, paths, seed, index)

@@ -20,11 +20,10 @@ from miaobi.modalities.chat import Chat
 from miaobi.types import Form, Settings
 
 _ALPACA = (
-    "Below is an instruction that describes a task, paired with an input that provides further context. "
-    "Write a response that appropriately completes the request.\n\n### Instruction:\n{system}\n\n### Input:\n{user}"
-    "\n\n### Response:\n"
+    "Below is an instruction that describes a task{paired}. Write a response that appropriately completes the request."
+    "\n\n### Instruction:\n{instruction}\n\n{input}### Response:\n"
 )
-"""Taori et al. 2023, "Stanford Alpaca"."""
+"""Taori et al. 2023, "Stanford Alpaca": an instruction, with an input to it or without one."""
 _ANSWER = "\ue002"
 """Where an answer stands."""
 
@@ -32,8 +31,9 @@ _ANSWER = "\ue002"
 class Prompt(Settings):
     """``model.prompt``: what stands around the conditions.
 
-    ``chat`` uses the template that the model's publisher gave; ``alpaca`` the one of that data set; ``plain`` has no
-    words but these.
+    ``chat`` uses the template that the model's publisher gave; ``alpaca`` the one of that data set, in which ``system``
+    is the instruction and ``user`` its input, or without a ``system`` the instruction itself; ``plain`` has no words
+    but these.
     """
 
     format: Literal["chat", "alpaca", "plain"] | None = Value(
@@ -123,8 +123,15 @@ def _worded(prompt: Prompt, form: str, names: Sequence[str], tokenizer: Subwords
     if form == "plain":
         return f"{prompt.system}\n" if prompt.system else "", asked + prompt.answer, "\n\n"
     if form == "alpaca":
-        return "", _ALPACA.format(system=prompt.system or "", user=asked) + prompt.answer, "\n\n"
+        return "", _alpaca(prompt.system, asked) + prompt.answer, "\n\n"
     return _turns(prompt, asked, tokenizer)
+
+
+def _alpaca(system: str | None, asked: str) -> str:
+    if not system:
+        return _ALPACA.format(paired="", instruction=asked, input="")
+    paired = ", paired with an input that provides further context"
+    return _ALPACA.format(paired=paired, instruction=system, input=f"### Input:\n{asked}\n\n")
 
 
 def _turns(prompt: Prompt, asked: str, tokenizer: Subwords) -> tuple[str, str, str]:

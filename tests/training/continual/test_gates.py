@@ -43,14 +43,16 @@ def test_without_an_interval_nothing_passes():
 def test_none_of_several_old_data_sets_may_be_forgotten():
     settings = RefreshSettings(forget=0.1)
     good, kept, lost = found(0.5, 0.6), found(-0.05, 0.05), found(-0.4, -0.3)
-    assert judge(settings, good, [kept, kept])["passed"]
-    assert not judge(settings, good, [kept, lost])["passed"]
-    assert not judge(settings, kept, [kept])["passed"]
-    assert [gate["gate"] for gate in judge(settings, good, [kept, lost])["gates"]] == [
-        "gain",
-        "forgetting",
-        "forgetting",
+    assert judge(settings, good, [("0001", kept), ("0002", kept)])["passed"]
+    assert not judge(settings, good, [("0001", kept), ("0002", lost)])["passed"]
+    assert not judge(settings, kept, [("0001", kept)])["passed"]
+    gates = judge(settings, good, [("0001", kept), ("0002", lost)])["gates"]
+    assert [(gate["gate"], gate.get("since")) for gate in gates] == [
+        ("gain", None),
+        ("forgetting", "0001"),
+        ("forgetting", "0002"),
     ]
+    assert "before with version 0002 and" in sentence(gates[2])
 
 
 @given(low=st.floats(-2, 2), width=st.floats(0, 2), share=st.floats(0, 1))

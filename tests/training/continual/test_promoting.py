@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from miaobi import evaluate, generate, load, models, promote, training
-from miaobi.errors import CorruptFile, HeldBack, RunFolderError, SaveFailed
+from miaobi.errors import CorruptFile, HeldBack, InvalidRecipe, RunFolderError, SaveFailed
 from miaobi.models.versions import in_use
 from tests.support.refreshed import base, copied, refreshed
 
@@ -86,7 +86,7 @@ def test_a_rollback_goes_back_once(run):
     with pytest.raises(RunFolderError, match="no promotion to take back"):
         promote(run, rollback=True)
     promote(run)
-    with pytest.raises(RunFolderError, match="the newest version is in use"):
+    with pytest.raises(RunFolderError, match="this version is in use"):
         promote(run)
     promote(run, rollback=True)
     with pytest.raises(RunFolderError, match="taken back already"):
@@ -165,6 +165,9 @@ def test_a_model_that_was_altered_or_not_measured_is_not_put_in_use(run):
     gates.write_text(json.dumps(told | {"sha256": "another"}))
     with pytest.raises(CorruptFile, match="not the one that was measured"):
         promote(run)
+    gates.write_text(json.dumps(told | {"parent_sha256": "another"}))
+    with pytest.raises(CorruptFile, match=f"the model in {run} is not the one that was measured"):
+        promote(run)
     gates.write_text(json.dumps(told | {"parent": "0007"}))
     with pytest.raises(RunFolderError, match="not measured against the one in use"):
         promote(run)
@@ -180,6 +183,22 @@ def test_a_model_that_was_altered_or_not_measured_is_not_put_in_use(run):
     with pytest.raises(CorruptFile, match="cut short"):
         promote(run)
     assert in_use(run) == "0001"
+
+
+def test_an_older_version_that_passed_can_be_named(run):
+    shutil.copytree(run / "versions" / "0002", run / "versions" / "0003")
+    gates = run / "versions" / "0003" / "gates.json"
+    gates.write_text(json.dumps(json.loads(gates.read_text()) | {"passed": False}))
+    with pytest.raises(HeldBack, match="version 0003"):
+        promote(run)
+    assert promote(run, version="0002").version == "0002"
+    for version in ("0004", "../0002"):
+        with pytest.raises(InvalidRecipe, match="no such version"):
+            promote(run, version=version)
+    with pytest.raises(InvalidRecipe, match="takes no version"):
+        promote(run, version="0002", rollback=True)
+    with pytest.raises(RunFolderError, match="measured against nothing"):
+        promote(run, version="0001")
 
 
 @pytest.mark.parametrize("name", ["../../elsewhere", "2", "00002", 2, None])

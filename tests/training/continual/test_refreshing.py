@@ -138,6 +138,12 @@ def test_every_earlier_data_set_is_replayed_and_guarded(run, tmp_path):
     assert result.gates["parent"] == "0002"
     assert [gate["source"] for gate in result.gates["gates"]] == [str(second), str(data() / "old.jsonl"), str(first)]
     assert result.gates["data"]["old"] > len(texts) / 2
+    # What is forgotten counts from the version that learnt it, however many refreshes there were.
+    gain, oldest, old = result.gates["gates"]
+    assert [gate.get("since") for gate in (gain, oldest, old)] == [None, "0001", "0002"]
+    first_gates = json.loads((run / "versions" / "0002" / "gates.json").read_text())["gates"]
+    assert oldest["before"] == pytest.approx(first_gates[1]["before"])
+    assert old["before"] == pytest.approx(first_gates[0]["after"])
 
 
 @pytest.mark.parametrize(

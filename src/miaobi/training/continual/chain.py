@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from miaobi import locks
+from miaobi import locks, models
 from miaobi.errors import CorruptFile, InvalidRecipe, RunFolderError, Unsupported
 from miaobi.models.versions import FIRST, VERSIONS, is_version, model_of, run_of
 from miaobi.recipe import Recipe
@@ -86,6 +86,12 @@ def led(recipe: Recipe, run: Path) -> Recipe:
             "model": recipe.model.model_copy(update={"start": place}),
         }
     )
+
+
+def version_of(reference: str) -> str:
+    """The name of the version whose model a reference of `led` is of."""
+    name = models.resolve(reference).parent.name
+    return name if is_version(name) else FIRST
 
 
 def root_of(version: Path) -> Path:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from miaobi import models
-from miaobi.evaluation.paired import compare_on
+from miaobi.evaluation.paired import Paired, compare_on
+from miaobi.models.versions import run_of
 from miaobi.recipe import Recipe
 from miaobi.training.continual import chain
 from miaobi.training.continual.chain import PREFIX, led
 from miaobi.training.continual.gates import judge, sentence
-from miaobi.training.continual.mixing import history_of
+from miaobi.training.continual.mixing import Domain, history_of
 from miaobi.training.continual.refreshing import metric_of
 from miaobi.training.publish import publish
 from miaobi.training.run_folder import RunFolder, write_text
@@ -34,10 +35,12 @@ def conclude(session: Session) -> dict[str, Any] | None:
     if recipe.refresh.parent is None:
         return None
     session.reporter.say("measuring the old and the new model on held-out items of the old and the new data")
+    parent = recipe.refresh.parent.removeprefix(PREFIX)
     verdict = {
         "version": folder.root.name,
-        "parent": recipe.refresh.parent.removeprefix(PREFIX),
+        "parent": parent,
         "sha256": weights_of(folder),
+        "parent_sha256": weights_of(RunFolder(run_of(chain.root_of(folder.root), parent))),
         "data": session.prepared.report.data["refresh"] | {"source": recipe.data.source},
         **measure(recipe, folder),
     }
@@ -52,14 +55,15 @@ def conclude(session: Session) -> dict[str, Any] | None:
 def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
     """The verdict on a version whose model is in ``folder``."""
     opened = led(recipe, folder.root)
-    before, after = (models.opened(place) for place in (str(opened.refresh.parent), str(folder.model)))
-    history = history_of(opened)
-    metric = metric_of(recipe)
+    after, history, metric = models.opened(str(folder.model)), history_of(opened), metric_of(recipe)
 
-    def on(prepared: Any) -> Any:
-        return compare_on(before, after, prepared, metric, **_settings(recipe))
+    def on(domain: Domain, reference: str | None) -> Paired:
+        before = models.opened(str(reference))
+        return compare_on(before, after, domain.prepared, metric, **_settings(recipe))
 
-    return judge(recipe.refresh, on(history.own.prepared), [on(domain.prepared) for domain in history.old])
+    versions = [chain.version_of(str(domain.learnt)) for domain in history.old]
+    old = [on(domain, domain.learnt) for domain in history.old]
+    return judge(recipe.refresh, on(history.own, opened.refresh.parent), list(zip(versions, old, strict=True)))
 
 
 def weights_of(folder: RunFolder) -> str:

@@ -15,15 +15,17 @@ from miaobi.recipe import RefreshSettings
 GAIN, FORGETTING = "gain", "forgetting"
 
 
-def judge(settings: RefreshSettings, new: Paired, old: Sequence[Paired]) -> dict[str, Any]:
+def judge(settings: RefreshSettings, new: Paired, old: Sequence[tuple[str, Paired]]) -> dict[str, Any]:
     """The verdict, as ``gates.json`` has it.
 
     Args:
         settings: the margins, as shares of the old model's figure.
-        new: the new data, old model against refreshed.
-        old: the data of each earlier version: none of them may be forgotten.
+        new: the new data, the model in use against the refreshed one.
+        old: each earlier version, and on its data that version against the refreshed one: none may be forgotten, and a
+            little in each of many refreshes adds up to no more than is allowed in one.
     """
-    gates = [gain(new, settings.gain), *(forgetting(one, settings.forget) for one in old)]
+    forgotten = [forgetting(one, settings.forget) | {"since": version} for version, one in old]
+    gates = [gain(new, settings.gain), *forgotten]
     return {
         "passed": all(gate["passed"] for gate in gates),
         "figure": new.figure,
@@ -53,10 +55,11 @@ def sentence(gate: Mapping[str, Any]) -> str:
     if gate["interval"] is None:
         return f"{gate['gate']} on {gate['source']}: {verdict}: {gate['items']} held-out items are too few to tell"
     low, high = gate["interval"]
+    since = f" with version {gate['since']}" if "since" in gate else ""
     wanted = f"all of it has to be {'above' if gate['gate'] == GAIN else 'below'} {gate['margin']:.4g}"
     return (
         f"{gate['gate']} on {gate['source']}: {verdict}: {gate['change']:+.4g} ({low:+.4g} to {high:+.4g}; {wanted}), "
-        f"{gate['figure']} {gate['before']:.5g} before and {gate['after']:.5g} after"
+        f"{gate['figure']} {gate['before']:.5g} before{since} and {gate['after']:.5g} after"
     )
 
 

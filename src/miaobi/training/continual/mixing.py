@@ -33,10 +33,12 @@ class Domain:
     Attributes:
         prepared: its parts, without what was known before.
         dropped: by part, how many items were known before.
+        learnt: the reference of that version's model; ``None`` while it is trained.
     """
 
     prepared: Prepared
     dropped: Mapping[str, int]
+    learnt: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ def _history(recipe: Recipe, model: Model, log: Log | None) -> History:
     place = models.resolve(reference).parent
     before = _history(led(_recipe_in(info, place), place), model, None)
     _require_same(info, before.fingerprint, place)
-    old = (*before.old, before.own)
+    old = (*before.old, replace(before.own, learnt=reference))
     _require_alike(own, old[0].prepared)
     domain = _without_known(own, [one.prepared for one in old], near=recipe.data.clean.duplicates == "near")
     mixing = [before.fingerprint, own.fingerprint, recipe.refresh.replay, recipe.seed]

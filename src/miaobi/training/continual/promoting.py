@@ -1,4 +1,4 @@
-"""`promote`: put the newest version in use where its gates passed, or take the last promotion back.
+"""`promote`: put a version in use where its gates passed, or take the last promotion back.
 
 Every version's model stays where it was made. What is in use is the last entry of ``promotions`` in the run's lineage,
 which is written beside the old file and put in its place at once: whatever happens, the old or the new model is in use.
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from miaobi import models
-from miaobi.errors import CorruptFile, HeldBack, RunFolderError
+from miaobi.errors import CorruptFile, HeldBack, InvalidRecipe, RunFolderError
 from miaobi.models.versions import FIRST, in_use, model_of, promotions, run_of
 from miaobi.training.continual import chain
 from miaobi.training.continual.concluding import weights_of
@@ -51,57 +51,74 @@ class Promotion:
         }
 
 
-def promote(run: str | Path, *, rollback: bool = False) -> Promotion:
-    """Put the newest version of a run in use; ``generate`` and all else that takes the run then takes its model.
+def promote(run: str | Path, *, version: str | None = None, rollback: bool = False) -> Promotion:
+    """Put a version of a run in use; ``generate`` and all else that takes the run then takes its model.
 
     Args:
         run: a run that was refreshed.
+        version: which, as ``0002``; ``None``: the newest.
         rollback: go back to what was in use before the last promotion; promoting again undoes it.
 
     Raises:
         HeldBack: a gate did not pass; the figures are in the message, and nothing was changed.
+        InvalidRecipe: a version and a rollback, or what is no version.
         RunFolderError: there is nothing to promote, or nothing to take back.
-        CorruptFile: the model to be put in use is damaged, or is not the one that was measured.
+        CorruptFile: the model to be put in use is damaged, or it or the one in use is not the one that was measured.
         SaveFailed: the lineage cannot be written; nothing was changed.
     """
     root = Path(run)
+    if rollback and version is not None:
+        raise InvalidRecipe("a rollback takes no version", given=version, cure="leave --version or --rollback out")
     chain.check_run(root)
     with chain.alone(root):
         used = in_use(root)
-        version = _before_last(root) if rollback else _newest(root, used)
-        gates = _gates(root, version)
+        chosen = _before_last(root) if rollback else _passed(root, _chosen(root, version), used)
+        gates = _gates(root, chosen)
         # Read whole, checksums and all.
-        models.load(model_of(root, version))
-        _enter(root, version, TAKEN_BACK if rollback else PROMOTED, gates)
-    return Promotion(root, version, used, model_of(root, version), gates)
+        models.load(model_of(root, chosen))
+        _enter(root, chosen, TAKEN_BACK if rollback else PROMOTED, gates)
+    return Promotion(root, chosen, used, model_of(root, chosen), gates)
 
 
-def _newest(root: Path, used: str) -> str:
-    """The newest version, which has to have passed its gates against what is in use."""
-    known = chain.versions(root)
-    version = known[-1] if known else FIRST
+def _chosen(root: Path, version: str | None) -> str:
+    known = [FIRST, *chain.versions(root)]
+    if version is None:
+        return known[-1]
+    if version not in known:
+        raise InvalidRecipe("the run has no such version", given=version, allowed=known)
+    return version
+
+
+def _passed(root: Path, version: str, used: str) -> str:
+    """The version, which has to have passed its gates against what is in use."""
     if version == used:
         raise RunFolderError(
-            "there is nothing to promote: the newest version is in use",
+            "there is nothing to promote: this version is in use",
             given=version,
             cure=f"refresh it first: miaobi train {root} --continue --data SOURCE",
+        )
+    if version == FIRST:
+        raise RunFolderError(
+            "the run's own model was measured against nothing",
+            given=version,
+            cure=f"take the last promotion back: miaobi promote {root} --rollback",
         )
     verdict = chain.read_gates(root, version)
     place = run_of(root, version)
     if verdict is None:
-        raise RunFolderError(
-            "the newest version is not finished", given=version, cure=f"go on: miaobi train {place} --resume"
-        )
+        raise RunFolderError("the version is not finished", given=version, cure=f"go on: miaobi train {place} --resume")
     if verdict.get("parent") != used:
         raise RunFolderError(
-            "the newest version was not measured against the one in use",
+            "the version was not measured against the one in use",
             given=f"{version}, refreshed from {verdict.get('parent')}; {used} is in use",
             cure="refresh the one in use",
         )
-    if verdict.get("sha256") != weights_of(RunFolder(place)):
-        raise CorruptFile(
-            f"the model in {place} is not the one that was measured", cure=f"go on: miaobi train {place} --resume"
-        )
+    for key, measured in (("sha256", place), ("parent_sha256", run_of(root, used))):
+        if verdict.get(key) != weights_of(RunFolder(measured)):
+            raise CorruptFile(
+                f"the model in {measured} is not the one that was measured",
+                cure=f"measure again: miaobi train {place} --resume",
+            )
     if not verdict["passed"]:
         raise HeldBack(
             f"version {version} is not promoted: {'; '.join(sentence(gate) for gate in verdict['gates'])}",

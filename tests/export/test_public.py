@@ -59,6 +59,11 @@ def test_a_public_llama_in_the_other_formats(tmp_path, format_):
     place = folder("llama", tmp_path / "base")
     made = miaobi.export(str(place), format=format_, out="out", texts=TEXTS[:2])
     assert made.checks["greedy_tokens"] > 0
+    assert made.checks["chat_template"] is True
+    if format_ == "onnx":
+        ours, told = (transformers.AutoTokenizer.from_pretrained(path) for path in ("out", place))
+        messages = [{"role": "user", "content": "春眠"}]
+        assert ours.apply_chat_template(messages) == told.apply_chat_template(messages)
 
 
 @pytest.mark.parametrize("format_", ["gguf", "onnx"])
@@ -93,6 +98,7 @@ def test_an_adapter_alone_is_opened_by_peft(place, adapter):
     made = miaobi.export(model, format="transformers", out="out", texts=TEXTS, merge=False)
     assert {"adapter_config.json", "adapter_model.safetensors", "tokenizer.json"} <= set(made.files)
     assert "model.safetensors" not in made.files
+    assert made.checks["greedy_tokens"] > 0
     found = peft.PeftModel.from_pretrained(opened(place), "out").eval()
     tokens = torch.tensor([[5, 9, 40, 7]])
     with torch.no_grad():

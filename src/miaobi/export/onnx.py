@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from miaobi.export._base import Format
-from miaobi.export._compare import compare_greedy, compare_logits, compare_texts, draw_greedily, near_tie
+from miaobi.export._compare import compare_greedy, compare_logits, draw_greedily, near_tie
+from miaobi.export._hugging_face import compare_tokenizer, write_tokenizer
 from miaobi.export._inputs import Inputs
 from miaobi.export._source import Exportable, require_transformer
-from miaobi.modalities._subwords import FILE
 from miaobi.networks._functions import rotate
 from miaobi.networks._transformer_layers import Tables
 from miaobi.networks.transformer import Transformer
@@ -29,9 +29,9 @@ _LARGEST = 1 << 30
 
 
 class Onnx(Format):
-    """``model.onnx`` in float32 without a cache, and the tokenizer as ``tokenizer.json``."""
+    """``model.onnx`` in float32 without a cache, and the tokenizer with its chat template, as transformers reads it."""
 
-    packages = ("onnx", "onnxscript", "onnxruntime")
+    packages = ("onnx", "onnxscript", "onnxruntime", "transformers")
 
     def size(self, source: Exportable) -> int:
         return 4 * sum(weight.numel() for weight in require_transformer(source).parameters())
@@ -50,11 +50,10 @@ class Onnx(Format):
                 verbose=False,
             )
             program.save(folder / _FILE, external_data=self.size(source) > _LARGEST)  # type: ignore[union-attr]
-        source.engine.save(str(folder / FILE))
+        write_tokenizer(source, folder)
 
     def check(self, source: Exportable, folder: Path, inputs: Inputs) -> dict[str, Any]:
         import onnxruntime
-        from tokenizers import Tokenizer
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -66,18 +65,11 @@ class Onnx(Format):
             return torch.from_numpy(found[1])
 
         drawn = [draw_greedily(source, prompt, logits) for prompt in inputs.prompts()]
-        engine = Tokenizer.from_file(str(folder / FILE))
         found = compare_logits(source, inputs.sequences, logits, TOLERANCE)
         return {
             **found,
             **compare_greedy(source, inputs.prompts(), drawn, near_tie(found["largest_logit_difference"], TOLERANCE)),
-            **compare_texts(
-                inputs.texts,
-                lambda text: source.tokenizer.encode(text).tolist(),
-                lambda text: list(engine.encode(text, add_special_tokens=False).ids),
-            ),
-            "begin": source.begin,
-            "end": source.end,
+            **compare_tokenizer(source, folder, inputs.texts),
         }
 
 

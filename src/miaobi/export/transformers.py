@@ -5,8 +5,7 @@ Qwen3 is Llama with normalised queries and keys. An adapter is merged, or writte
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,8 @@ from torch import Tensor
 
 from miaobi.errors import Unsupported
 from miaobi.export._base import Format
-from miaobi.export._compare import compare_greedy, compare_logits, compare_texts, near_tie, require_equal, room
+from miaobi.export._compare import compare_greedy, compare_logits, draw_greedily, near_tie, require_equal, room
+from miaobi.export._hugging_face import compare_tokenizer, quiet, write_tokenizer
 from miaobi.export._inputs import Inputs
 from miaobi.export._peft import adapter_logits, adapter_tensors, write_adapter
 from miaobi.export._source import Exportable
@@ -48,7 +48,7 @@ class Transformers(Format):
         if not self.config.merge:
             write_adapter(source, folder)
             return
-        with _quiet():
+        with quiet():
             config_of(source).save_pretrained(folder)
             if isinstance(source.network, Transformer):
                 save_file(weights_of(source), folder / "model.safetensors", metadata={"format": "pt"})
@@ -57,23 +57,23 @@ class Transformers(Format):
             _generation(source).save_pretrained(folder)
 
     def check(self, source: Exportable, folder: Path, inputs: Inputs) -> dict[str, Any]:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
         if not self.config.merge:
-            with _quiet():
-                logits, tokenizer = adapter_logits(source, folder), AutoTokenizer.from_pretrained(folder)
-            compared = compare_logits(source, inputs.sequences, logits, TOLERANCE)
-            return {**compared, **_compare_tokenizer(source, tokenizer, inputs)}
-        with _quiet():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-            drawn = [_generate(source, model, prompt) for prompt in inputs.prompts()]
-        found = compare_logits(source, inputs.sequences, lambda tokens: _logits(model, tokens), TOLERANCE)
+            with quiet():
+                logits = adapter_logits(source, folder)
+            drawn = [draw_greedily(source, prompt, logits) for prompt in inputs.prompts()]
+        else:
+            with quiet():
+                model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+                drawn = [_generate(source, model, prompt) for prompt in inputs.prompts()]
+            _compare_ends(source, model)
+            logits = partial(_logits, model)
+        found = compare_logits(source, inputs.sequences, logits, TOLERANCE)
         return {
             **found,
             **compare_greedy(source, inputs.prompts(), drawn, near_tie(found["largest_logit_difference"], TOLERANCE)),
-            **_compare_tokenizer(source, tokenizer, inputs),
-            **_compare_roles(source, model, tokenizer),
+            **compare_tokenizer(source, folder, inputs.texts),
         }
 
 
@@ -131,23 +131,6 @@ def config_of(source: Exportable) -> Any:
     )
 
 
-def write_tokenizer(source: Exportable, folder: Path) -> None:
-    """``tokenizer.json`` and ``tokenizer_config.json``."""
-    from transformers import PreTrainedTokenizerFast
-
-    named = {"bos_token": source.begin, "eos_token": source.end}
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=source.engine,
-        clean_up_tokenization_spaces=False,
-        model_max_length=source.limit,
-        add_bos_token=source.begins_with_begin,
-        add_eos_token=False,
-        **{role: source.piece(token) for role, token in named.items() if token is not None},
-    )
-    tokenizer.chat_template = source.chat_template
-    tokenizer.save_pretrained(folder)
-
-
 def _generation(source: Exportable) -> Any:
     from transformers import GenerationConfig
 
@@ -176,38 +159,7 @@ def _generate(source: Exportable, model: Any, prompt: list[int]) -> list[int]:
     return found
 
 
-def _compare_tokenizer(source: Exportable, tokenizer: Any, inputs: Inputs) -> dict[str, Any]:
-    begin = [source.begin] if source.begins_with_begin else []
-    told = compare_texts(
-        inputs.texts,
-        lambda text: [*begin, *source.tokenizer.encode(text).tolist()],
-        lambda text: list(tokenizer(text).input_ids),
-    )
-    for text in inputs.texts:
-        ids = source.tokenizer.encode(text)
-        require_equal("decoded text", source.tokenizer.decode(ids), tokenizer.decode(ids))
-    return told
-
-
-def _compare_roles(source: Exportable, model: Any, tokenizer: Any) -> dict[str, Any]:
+def _compare_ends(source: Exportable, model: Any) -> None:
     for role, ours in (("bos_token_id", source.begin), ("eos_token_id", source.end)):
-        for place in (tokenizer, model.config, model.generation_config):
+        for place in (model.config, model.generation_config):
             require_equal(role, ours, getattr(place, role))
-    require_equal("chat template", source.chat_template, tokenizer.chat_template)
-    return {"begin": source.begin, "end": source.end, "chat_template": source.chat_template is not None}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's bars and notes; its settings are left as they were."""
-    from transformers.utils import logging
-
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()

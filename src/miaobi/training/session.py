@@ -79,6 +79,12 @@ class Session:
         """Length of the run."""
         return self.recipe.train.steps or 1
 
+    @property
+    def expected_memory(self) -> int | None:
+        """Bytes that the run needs at its peak, as estimated before it; ``None`` on a GPU or where it is not said."""
+        said = self._lineage().get("estimate", {}).get("memory")
+        return said if isinstance(said, int) and self.processes.device.type == "cpu" else None
+
     def every(self, name: str) -> int:
         """Steps between two evaluations, checkpoints or samples (``evaluate``, ``checkpoint``, ``sample``)."""
         evaluate = self.recipe.train.evaluate_every or math.ceil(self.steps / 20)
@@ -156,8 +162,7 @@ class Session:
             self.reporter.say(f"not bit-identical to an uninterrupted run any more: {', '.join(changed)}")
 
     def _require_same_data(self) -> None:
-        begun = json.loads(self.folder.lineage.read_text(encoding="utf-8")) if self.folder.lineage.is_file() else {}
-        then, now = begun.get("data", {}).get("fingerprint"), self.prepared.fingerprint
+        then, now = self._lineage().get("data", {}).get("fingerprint"), self.prepared.fingerprint
         if then is not None and then != now:
             raise RunFolderError(
                 "the data is not what the run was begun with",
@@ -165,6 +170,10 @@ class Session:
                 allowed=then,
                 cure="put the old data back, or start a run in another folder",
             )
+
+    def _lineage(self) -> dict[str, Any]:
+        path = self.folder.lineage
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}  # type: ignore[no-any-return]
 
     def _tracker(self) -> Tracker:
         if not self.processes.writes:

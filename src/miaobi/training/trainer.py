@@ -6,7 +6,7 @@ import math
 import time
 
 from miaobi.errors import CorruptFile
-from miaobi.training import evaluating, samples
+from miaobi.training import evaluating, memory, samples
 from miaobi.training.guards import COLLAPSED_SHARE
 from miaobi.training.interrupts import Interrupts
 from miaobi.training.meter import Meter
@@ -46,6 +46,9 @@ class Trainer:
         """
         session = self._session
         session.reporter.start(session.state.step, session.steps)
+        # The rehearsal's.
+        memory.give_back()
+        hoard = memory.Hoard(session.expected_memory)
         with Interrupts() as interrupts:
             if session.assembly.counts:
                 self._count()
@@ -54,6 +57,7 @@ class Trainer:
             while not self._over():
                 self._meter.add(session.assembly.step(session.state, session.steps))
                 self._look()
+                hoard.watch()
                 if session.processes.any(interrupts.received):
                     self._leave()
         self._save()
@@ -133,6 +137,8 @@ class Trainer:
     def _evaluate(self) -> bool:
         """Evaluate; whether the figure is the best so far."""
         session, state = self._session, self._session.state
+        # Its tensors are of other sizes than a step's.
+        memory.give_back()
         found = evaluating.evaluate(session.assembly) if session.processes.writes else None
         share = samples.diversity(session.assembly) if session.processes.writes else None
         improved = self._judge(found, share)

@@ -28,7 +28,7 @@ WAYS = {
     "n-grams, naive Bayes": "text/poems-dynasty-ngram",
 }
 WRITING = {
-    "own Transformer": ("text/tang-poems-transformer", ("data.condition={}",)),
+    "own Transformer": ("text/tang-poems-transformer", ("data.condition={}", "train.minutes=8")),
     "SmolLM2-135M, as published": (
         "text/tang-poems-transformer",
         (

@@ -236,7 +236,10 @@ class RefreshSettings(Settings):
         0.0, ge=0, le=1, description="share of the old model's figure by which new data has to improve, beyond noise"
     )
     forget: float = Value(
-        0.02, gt=0, le=1, description="share of the old model's figure by which old data may worsen, noise included"
+        0.02,
+        gt=0,
+        le=1,
+        description="by which share of the figure of the version that learnt it old data may worsen, noise included",
     )
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from miaobi.errors import DataError
 from miaobi.modalities._published import open_published
-from miaobi.modalities._roles import roles_of
+from miaobi.modalities._roles import mask_of, roles_of
 
 TEMPLATE = "{{ messages[0]['content'] }}"
 
@@ -50,9 +50,26 @@ def test_a_role_that_is_said_to_be_absent_stays_absent(engine):
     assert (roles.begin, roles.end) == (None, None)
 
 
+@pytest.mark.parametrize("number", [-1, 2**32, 10**9, 7, True, "1", []])
+def test_a_number_that_is_no_special_token_of_this_tokenizer_is_none(engine, number):
+    """Configurations carry their architecture's defaults, which are ordinary pieces of another vocabulary."""
+    assert found(engine, config={"bos_token_id": number}).begin is None
+
+
+def test_nothing_more_is_read_than_is_needed(engine):
+    read = []
+
+    def files(name):
+        read.append(name)
+        return {"tokenizer_config.json": {"bos_token": "<s>", "eos_token": "</s>"}}.get(name, {})
+
+    roles_of(engine, files)
+    assert set(read) == {"tokenizer_config.json"}
+
+
 def test_the_mask_is_the_one_said_or_the_usual_one(engine):
-    assert found(engine).mask == 2
-    assert found(engine, special_tokens_map={"mask_token": "<s>"}).mask == 0
+    assert mask_of(engine, lambda name: {}) == 2
+    assert mask_of(engine, lambda name: {"mask_token": "<s>"} if name == "special_tokens_map.json" else {}) == 0
 
 
 def test_of_several_templates_the_default_is_taken(engine):

@@ -68,6 +68,27 @@ def test_an_unknown_scale_of_the_logits_is_refused(monkeypatch):
         require_decodable(model, "gpt2")
 
 
+@pytest.mark.parametrize("bad", ["first", "second"])
+def test_what_is_no_number_is_refused_wherever_it_comes(bad, monkeypatch):
+    from miaobi.pretrained import _probe
+
+    real = _probe._packed
+
+    def broken(inner, rows):
+        first, second = real(inner, rows)
+        return [first * torch.nan, second] if bad == "first" else [first, second * torch.nan]
+
+    monkeypatch.setattr(_probe, "_packed", broken)
+    with pytest.raises(Unsupported, match="logits are nan"):
+        require_decodable(public.model("gpt2"), "gpt2")
+
+
+def test_a_model_of_a_few_positions_is_let_through(tmp_path):
+    from miaobi.pretrained._base import Kind, open_base
+
+    assert open_base(str(public.folder("gpt2", tmp_path, n_positions=4)), Kind.CAUSAL).context == 4
+
+
 def test_a_folder_of_such_a_model_is_refused(tmp_path):
     from miaobi.pretrained._base import Kind, open_base
 

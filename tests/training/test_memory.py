@@ -51,9 +51,9 @@ def test_a_process_within_its_estimate_is_left_alone(process):
 
 
 def test_one_that_outgrew_it_gives_back_each_time_it_did(process):
-    process.needed = 60
+    process.needed = 90
     hoard = memory.Hoard(100)
-    for process.now, process.size in enumerate((101, 90, 130, 60)):
+    for process.now, process.size in enumerate((101, 95, 130, 90)):
         hoard.watch()
     assert process.given == 2
 

@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from miaobi import models, training
-from miaobi.data import prepare
+from miaobi.data import Loader, prepare
 from miaobi.errors import InvalidRecipe, UnknownName
 from miaobi.recipe import Recipe
 from miaobi.training import planning
+from miaobi.training.assembly import Assembly
 from miaobi.training.planning import plan
 from miaobi.training.processes import Processes
 from miaobi.training.rehearsal import thread_counts
@@ -83,6 +84,28 @@ def test_the_memory_estimate_is_what_the_run_needs(tmp_path):
     finished_apart(recipe, tmp_path / "run")
     needed = json.loads((tmp_path / "run" / "model" / "model.json").read_text())["info"]["memory"]
     assert estimate["memory"] == pytest.approx(needed, rel=0.1)
+
+
+def test_the_heaviest_batches_of_all_that_the_run_takes_are_rehearsed(monkeypatch):
+    asked, stepped = [], []
+
+    def heaviest(self, count):
+        asked.append(count)
+        return [7, 9]
+
+    def turn(self, phase, batch, step, repeat, scale):
+        stepped.append(batch.ids.tolist())
+        return real(self, phase, batch, step, repeat, scale)
+
+    real = Assembly.turn
+    monkeypatch.setattr(Loader, "heaviest", heaviest)
+    monkeypatch.setattr(Assembly, "turn", turn)
+    estimated()
+    assert asked == [STEPS]
+    recipe = Recipe.load(RECIPE)
+    data = prepare(recipe)
+    with Loader(data.train, recipe.train.batch_size, recipe.seed) as loader:
+        assert stepped[-2:] == [loader.batch(index).ids.tolist() for index in (7, 9)]
 
 
 def test_thread_counts_double_up_to_the_most():

@@ -104,13 +104,16 @@ def _engine(path: Path) -> Engine:
 
 def _fetch(repository: str, revision: str, name: str) -> Path | None:
     """A file of a hub repository, through the client's cache; ``None`` where the repository has none of that name."""
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import _CACHED_NO_EXIST, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     try:
         return Path(hf_hub_download(repository, name, revision=revision))
     except Exception as error:  # noqa: BLE001 - the client raises its own, its transport's and OSError
         if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+            return None
+        # Without a network, what was once found not to be there is still not there.
+        if try_to_load_from_cache(repository, name, revision=revision) is _CACHED_NO_EXIST:
             return None
         raise FetchFailed(
             f"could not fetch {name}: {error}",

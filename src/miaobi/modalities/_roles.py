@@ -26,13 +26,11 @@ class Roles:
     Attributes:
         begin: begins a text.
         end: ends it.
-        mask: stands for a token that is not shown.
         chat_template: how a dialogue is written: a Jinja template.
     """
 
     begin: int | None = None
     end: int | None = None
-    mask: int | None = None
     chat_template: str | None = None
 
 
@@ -45,9 +43,15 @@ def roles_of(engine: Engine, read: Read) -> Roles:
     return Roles(
         begin=_token(engine, read, "bos_token"),
         end=_token(engine, read, "eos_token"),
-        mask=_mask(engine, read),
         chat_template=_template(read(_BY_NAME[0]).get("chat_template")),
     )
+
+
+def mask_of(engine: Engine, read: Read) -> int | None:
+    """The token that stands for one that is not shown; ``None``: there is none."""
+    found = _token(engine, read, "mask_token")
+    usual = (engine.token_to_id(name) for name in _USUAL_MASKS)
+    return found if found is not None else next((token for token in usual if token is not None), None)
 
 
 def checked_template(template: str) -> str:
@@ -71,18 +75,14 @@ def _token(engine: Engine, read: Read, role: str) -> int | None:
         said = read(name)
         if role in said:
             return _numbered(engine, said[role])
+    # A configuration's number may be its architecture's default, which means another token of another tokenizer.
+    special = {token for token, added in engine.get_added_tokens_decoder().items() if added.special}
     for name in _BY_NUMBER:
         found = read(name).get(f"{role}_id")
         first = found[0] if isinstance(found, list) and found else found
-        if isinstance(first, int) and engine.id_to_token(first) is not None:
+        if type(first) is int and first in special:
             return first
     return None
-
-
-def _mask(engine: Engine, read: Read) -> int | None:
-    found = _token(engine, read, "mask_token")
-    usual = (engine.token_to_id(name) for name in _USUAL_MASKS)
-    return found if found is not None else next((token for token in usual if token is not None), None)
 
 
 def _numbered(engine: Engine, role: Any) -> int | None:

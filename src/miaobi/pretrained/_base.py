@@ -165,11 +165,13 @@ def _read(files: PublicFiles, kind: Kind, sha256: str) -> Base:
         except Exception as error:  # noqa: BLE001 - a broken file makes the libraries raise anything
             raise CorruptFile(f"the model cannot be read: {error}", given=files.reference) from None
     _require_whole(told["missing_keys"], kind, files)
-    if kind is Kind.CAUSAL and shape_of(config) is None:
-        require_decodable(model.eval(), f"{config.model_type} ({files.reference})")
     state = model.state_dict()
     firsts = _firsts(state)
-    return Base(files, kind, sha256, config, {name: state[name] for name in dict.fromkeys(firsts.values())}, firsts)
+    tensors = {name: state[name] for name in dict.fromkeys(firsts.values())}
+    base = Base(files, kind, sha256, config, tensors, firsts)
+    if kind is Kind.CAUSAL and shape_of(config) is None:
+        require_decodable(model.eval(), f"{config.model_type} ({files.reference})", base.context)
+    return base
 
 
 def _require_whole(missing: Iterable[str], kind: Kind, files: PublicFiles) -> None:

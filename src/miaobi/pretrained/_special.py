@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from miaobi.errors import CorruptFile
 from miaobi.modalities._public_files import PublicFiles
-from miaobi.modalities._roles import roles_of
+from miaobi.modalities._roles import mask_of
 
 _PROBE = "a"
 
@@ -43,4 +43,4 @@ def special_of(files: PublicFiles) -> Special:
     framed, plain = (engine.encode(_PROBE, add_special_tokens=special).ids for special in (True, False))
     starts = range(len(framed) - len(plain) + 1)
     at = next((start for start in starts if framed[start : start + len(plain)] == plain), len(framed))
-    return Special(tuple(framed[:at]), tuple(framed[at + len(plain) :]), roles_of(engine, files.json).mask)
+    return Special(tuple(framed[:at]), tuple(framed[at + len(plain) :]), mask_of(engine, files.json))

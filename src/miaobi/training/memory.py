@@ -39,8 +39,10 @@ class Hoard:
         self._next = now + _PAUSE
         if resident() > self._limit:
             give_back()
+            left = resident()
             # What is needed all the time is no hoard: asking for it every time would cost time for nothing.
-            self._limit = max(self._limit, resident() * 5 // 4)
+            if left > self._limit:
+                self._limit = left * 5 // 4
 
 
 def give_back() -> None:

@@ -99,7 +99,8 @@ class Rehearsal:
         self._assembly.use(choice.precision, compiled=False)
         # Shapes met only here are not worth compiling for, and need no less memory as they are.
         with torch.compiler.set_stance("force_eager" if self._assembly.compiled else "default"):
-            for index in self._assembly.loader.heaviest(steps):
+            turns = sum(phase.repeat for phase in self._assembly.phases)
+            for index in self._assembly.loader.heaviest(steps * turns):
                 batch = self._share.rows(self._assembly.loader.batch(index))
                 for phase in self._assembly.phases:
                     self._assembly.turn(phase, batch, 0, 0, scale=0.0)

@@ -168,6 +168,9 @@ def test_a_model_that_was_altered_or_not_measured_is_not_put_in_use(run):
     gates.write_text(json.dumps(told | {"parent_sha256": "another"}))
     with pytest.raises(CorruptFile, match=f"the model in {run} is not the one that was measured"):
         promote(run)
+    gates.write_text(json.dumps({name: value for name, value in told.items() if name != "parent_sha256"}))
+    with pytest.raises(RunFolderError, match="measure again"):
+        promote(run)
     gates.write_text(json.dumps(told | {"parent": "0007"}))
     with pytest.raises(RunFolderError, match="not measured against the one in use"):
         promote(run)
@@ -178,6 +181,12 @@ def test_a_model_that_was_altered_or_not_measured_is_not_put_in_use(run):
     with pytest.raises(RunFolderError, match="not finished"):
         promote(run)
     gates.write_text(json.dumps(told))
+    said = run / "model" / "model.json"
+    whole = said.read_text()
+    said.write_text("{")
+    with pytest.raises(CorruptFile, match=r"model\.json cannot be read"):
+        promote(run)
+    said.write_text(whole)
     tensors = run / "versions" / "0002" / "model" / "model.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-1])
     with pytest.raises(CorruptFile, match="cut short"):

@@ -90,8 +90,8 @@ def led(recipe: Recipe, run: Path) -> Recipe:
 
 def version_of(reference: str) -> str:
     """The name of the version whose model a reference of `led` is of."""
-    name = models.resolve(reference).parent.name
-    return name if is_version(name) else FIRST
+    place = models.resolve(reference).parent
+    return place.name if _in_versions(place) and is_version(place.name) else FIRST
 
 
 def root_of(version: Path) -> Path:

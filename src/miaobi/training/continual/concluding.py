@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from miaobi import models
+from miaobi.errors import CorruptFile
 from miaobi.evaluation.paired import Paired, compare_on
 from miaobi.models.versions import run_of
 from miaobi.recipe import Recipe
@@ -67,9 +68,16 @@ def measure(recipe: Recipe, folder: RunFolder) -> dict[str, Any]:
 
 
 def weights_of(folder: RunFolder) -> str:
-    """What the model's weights are known by."""
-    saved: Mapping[str, Any] = json.loads((folder.model / "model.json").read_text(encoding="utf-8"))
-    return str(saved.get("sha256", ""))
+    """What the model's weights are known by.
+
+    Raises:
+        CorruptFile: the model is gone or damaged.
+    """
+    path = folder.model / "model.json"
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8")).get("sha256", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise CorruptFile(f"{path} cannot be read: {error}", cure="put it back, or train again") from None
 
 
 def _settings(recipe: Recipe) -> dict[str, Any]:

@@ -19,7 +19,7 @@ def judge(settings: RefreshSettings, new: Paired, old: Sequence[tuple[str, Paire
     """The verdict, as ``gates.json`` has it.
 
     Args:
-        settings: the margins, as shares of the old model's figure.
+        settings: the margins, as shares of the figure before.
         new: the new data, the model in use against the refreshed one.
         old: each earlier version, and on its data that version against the refreshed one: none may be forgotten, and a
             little in each of many refreshes adds up to no more than is allowed in one.
@@ -43,7 +43,7 @@ def gain(found: Paired, share: float) -> dict[str, Any]:
 
 
 def forgetting(found: Paired, share: float) -> dict[str, Any]:
-    """Passes where the upper end of the worsening is below ``share`` of the old model's figure."""
+    """Passes where the upper end of the worsening is below ``share`` of the figure before."""
     margin = share * abs(found.before)
     worse = None if found.interval is None else (-found.interval[1], -found.interval[0])
     return _gate(FORGETTING, found, -found.better, worse, margin, worse and worse[1] < margin)

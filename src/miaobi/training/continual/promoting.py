@@ -113,17 +113,23 @@ def _passed(root: Path, version: str, used: str) -> str:
             given=f"{version}, refreshed from {verdict.get('parent')}; {used} is in use",
             cure="refresh the one in use",
         )
+    if not verdict["passed"]:
+        raise HeldBack(
+            f"version {version} is not promoted: {'; '.join(sentence(gate) for gate in verdict['gates'])}",
+            cure="more steps or data for the gain, more refresh.replay or refresh.distil against forgetting",
+        )
+    if "parent_sha256" not in verdict:
+        raise RunFolderError(
+            "an earlier version of miaobi measured this, and did not say against which weights",
+            given=version,
+            cure=f"measure again: miaobi train {place} --resume",
+        )
     for key, measured in (("sha256", place), ("parent_sha256", run_of(root, used))):
         if verdict.get(key) != weights_of(RunFolder(measured)):
             raise CorruptFile(
                 f"the model in {measured} is not the one that was measured",
                 cure=f"measure again: miaobi train {place} --resume",
             )
-    if not verdict["passed"]:
-        raise HeldBack(
-            f"version {version} is not promoted: {'; '.join(sentence(gate) for gate in verdict['gates'])}",
-            cure="more steps or data for the gain, more refresh.replay or refresh.distil against forgetting",
-        )
     return version
 
 

@@ -31,7 +31,8 @@ def score(
         continuations: each of at least one token.
         dtype: least precise arithmetic allowed.
     """
-    distinct = list(dict.fromkeys(prompts))
+    # Prompts of like length are fed together, because shorter ones are padded.
+    distinct = sorted(dict.fromkeys(prompts), key=len)
     shared = common(distinct)
     span = max(map(len, distinct)) + max(map(len, continuations))
     first = network.new_cache(1, span, dtype)

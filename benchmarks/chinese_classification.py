@@ -27,6 +27,8 @@ WAYS = {
     "SmolLM2-135M, 4 examples": "text/poems-dynasty-few-shot",
     "n-grams, naive Bayes": "text/poems-dynasty-ngram",
 }
+LEARNING = ("masked language model, then classifier", "n-grams, naive Bayes")
+"""What has to be better than always saying the commonest class; what is asked was taught little Chinese."""
 WRITING = {
     "own Transformer": ("text/tang-poems-transformer", ("data.condition={}", "train.minutes=8")),
     "SmolLM2-135M, as published": (
@@ -52,21 +54,22 @@ def main() -> None:
     rows = [_row("Tang or Song", way, found) for way, found in told.items()]
     rows.insert(0, ["Tang or Song", "the commonest class", "", *(f"{floor[n]['floor']:.3f}" for n in _TOLD), "", ""])
     rows += [_row("Tang poems", way, found) for way, found in wrote.items()]
+    least = floor["accuracy"]["floor"]
+    lows = {way: found["scores"]["accuracy"]["interval"][0] for way, found in told.items()}
     best = max(told, key=lambda way: float(told[way]["scores"]["accuracy"]["value"]))
     report = Report(
         "Chinese: telling dynasties apart, and writing poems",
         f"`{'`, `'.join(WAYS.values())}` on the same held-out poems ({SHARE} of them, poets held out whole), and "
         f"`text/tang-poems-transformer` beside a public model of mostly English; 95 % intervals; {THREADS} threads. "
-        f"{machine()}",
+        f"Above the commonest class beyond noise: {', '.join(way for way, low in lows.items() if low > least)}. "
+        f"The most accurate: {best}. {machine()}",
         COLUMNS,
         rows,
     )
     counts = {found["scores"]["accuracy"]["protocol"]["samples"] for found in told.values()}
     report.checks[f"all were tested on as many poems: {sorted(counts)}"] = len(counts) == 1
-    for way, found in told.items():
-        low = found["scores"]["accuracy"]["interval"][0]
-        report.checks[f"{way} is above the commonest class: {low:.3f}"] = low > floor["accuracy"]["floor"]
-    report.checks[f"the best accuracy is of: {best}"] = True
+    for way in LEARNING:
+        report.checks[f"{way} is above the commonest class: {lows[way]:.3f} over {least:.3f}"] = lows[way] > least
     report.write()
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from miaobi.errors import Unsupported
-from miaobi.pretrained._probe import require_decodable
+from miaobi.pretrained._probe import difference, require_decodable
 from tests.support import public
 
 SMALL: dict[str, dict[str, Any]] = {
@@ -41,12 +41,16 @@ def made(kind: str) -> Any:
 
 @pytest.mark.parametrize("kind", ["gpt_neox", "opt"])
 def test_positions_by_number_pass(kind):
-    require_decodable(made(kind), kind)
+    model = made(kind)
+    require_decodable(model, kind)
+    assert difference(model) < 1e-5
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "gemma2", "llama"])
 def test_the_models_of_the_other_tests_pass(kind):
-    require_decodable(public.model(kind), kind)
+    model = public.model(kind)
+    require_decodable(model, kind)
+    assert difference(model) < 1e-5
 
 
 @pytest.mark.parametrize("kind", ["bloom", "mpt", "mamba"])

@@ -21,7 +21,6 @@ _TOLERANCE = 1e-3
 """Of logits, as a share of their largest."""
 
 
-@torch.no_grad()
 def require_decodable(model: Any, given: str, context: int | None = None) -> None:
     """Refuse a model whose steps in a ragged batch, or whose packed rows, give other logits than its own forward pass.
 
@@ -35,18 +34,23 @@ def require_decodable(model: Any, given: str, context: int | None = None) -> Non
     """
     if context is not None and context < max(_LENGTHS):
         return
-    vocabulary = model.get_input_embeddings().weight.shape[0]
-    rows = [(torch.arange(length) * 7 + 11) % vocabulary for length in _LENGTHS]
     try:
-        expected = [model(input_ids=row[None]).logits[0] for row in rows]
-        found = [*_stepped(Foreign(model), rows), *_packed(Foreign(model), rows)]
+        apart = difference(model)
     except Exception as error:  # noqa: BLE001 - what a model raises that is called in another way is its own
         raise _refusal(f"it raises {type(error).__name__}: {error}", given) from None
-    pairs = [(one, two[-len(one) :]) for one, two in zip(found, expected * 2, strict=True)]
-    # A tensor's largest is NaN where any is.
-    apart = float(torch.stack([(one - two).abs().max() / two.abs().max() for one, two in pairs]).max())
     if not apart <= _TOLERANCE:
         raise _refusal(f"logits are {apart:.1g} of their largest apart", given)
+
+
+@torch.no_grad()
+def difference(model: Any) -> float:
+    """How far its logits here are from its own, as a share of their largest; NaN where any is."""
+    vocabulary = model.get_input_embeddings().weight.shape[0]
+    rows = [(torch.arange(length) * 7 + 11) % vocabulary for length in _LENGTHS]
+    expected = [model(input_ids=row[None]).logits[0] for row in rows]
+    found = [*_stepped(Foreign(model), rows), *_packed(Foreign(model), rows)]
+    pairs = [(one, two[-len(one) :]) for one, two in zip(found, expected * 2, strict=True)]
+    return float(torch.stack([(one - two).abs().max() / two.abs().max() for one, two in pairs]).max())
 
 
 def _stepped(inner: Foreign, rows: list[Tensor]) -> list[Tensor]:
